@@ -1,0 +1,124 @@
+"""Every error varloop raises, and what a host does with it.
+
+    VarloopError
+    ├── UsageError               the caller's program is wrong: fix the code            (raised, never retried)
+    │   └── MissingExtra         an optional dependency is not installed                (says the pip line)
+    ├── EventError               this event cannot be understood or accepted            → dead letters, no run is touched
+    │   ├── SchemaError          its bytes, attributes or data do not fit the schema
+    │   └── ConflictError        its run id belongs to another spec
+    ├── PermanentError           this run cannot go on                                  → run.failed
+    │   ├── SpecError            its spec has faults; `faults` lists all of them
+    │   ├── CircuitError         a circuit cannot be read, bound, compiled or measured
+    │   ├── CorruptObject        a stored object does not match its digest
+    │   └── MissingObject        a stored object that must exist does not
+    └── TemporaryError           the same call may work later; `retry_after` seconds    → delivered again
+        └── StoreUnavailable     the store did not answer
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = [
+    "CircuitError",
+    "ConflictError",
+    "CorruptObject",
+    "EventError",
+    "MissingExtra",
+    "MissingObject",
+    "PermanentError",
+    "SchemaError",
+    "SpecError",
+    "StoreUnavailable",
+    "TemporaryError",
+    "UsageError",
+    "VarloopError",
+]
+
+
+class VarloopError(Exception):
+    """Base of all errors of varloop.
+
+    :param detail: what happened, with the observed and the expected value.
+    :param hint: what to do about it.
+    :param run: the run it happened to, if one is known.
+    """
+
+    def __init__(self, detail: str, *, hint: str = "", run: str = "") -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.hint = hint
+        self.run = run
+
+    def __str__(self) -> str:
+        head = f"run {self.run}: " if self.run else ""
+        tail = f" ({self.hint})" if self.hint else ""
+        return f"{head}{self.detail}{tail}"
+
+
+class UsageError(VarloopError):
+    """The calling program is wrong; nothing was published or stored."""
+
+
+class MissingExtra(UsageError):
+    """An optional dependency is needed here and not installed."""
+
+    def __init__(self, module: str, extra: str) -> None:
+        super().__init__(f"{module} is not installed", hint=f"pip install 'varloop[{extra}]'")
+
+
+class EventError(VarloopError):
+    """This event cannot be accepted: it goes to the dead letters with this reason."""
+
+
+class SchemaError(EventError):
+    """The event's bytes, attributes or data do not fit varloop's schema."""
+
+
+class ConflictError(EventError):
+    """The event's run id is already taken by another spec; the existing run is untouched."""
+
+
+class PermanentError(VarloopError):
+    """This run cannot go on; it ends with ``run.failed`` and this text."""
+
+
+class SpecError(PermanentError):
+    """The run's spec has faults.
+
+    :param faults: every fault found, each ``field: what is wrong, what is expected``.
+    """
+
+    def __init__(self, faults: Sequence[str], *, hint: str = "", run: str = "") -> None:
+        self.faults = tuple(faults)
+        count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
+        super().__init__(f"the spec has {count}: " + "; ".join(self.faults), hint=hint, run=run)
+
+
+class CircuitError(PermanentError):
+    """A circuit cannot be read, bound, compiled or measured as asked."""
+
+
+class CorruptObject(PermanentError):
+    """A stored object does not match its digest."""
+
+
+class MissingObject(PermanentError):
+    """A stored object that must exist does not."""
+
+
+class TemporaryError(VarloopError):
+    """The same call may work later.
+
+    :param retry_after: seconds to wait before the next attempt.
+    """
+
+    def __init__(
+        self, detail: str, *, retry_after: float = 1.0, hint: str = "", run: str = ""
+    ) -> None:
+        super().__init__(detail, hint=hint, run=run)
+        self.retry_after = retry_after
+
+
+class StoreUnavailable(TemporaryError):
+    """The object store did not answer or refused a request that it may accept later."""

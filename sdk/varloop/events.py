@@ -1,0 +1,247 @@
+"""The events of the variational loop: frozen, typed, pure data. No I/O ever belongs here.
+
+An :class:`Event` is a CloudEvent 1.0 whose ``data`` is one of the bodies below; the body's class
+decides the CloudEvents ``type``. Codecs to and from the wire live in :mod:`varloop.codec`.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
+
+import msgspec
+
+__all__ = [
+    "BODIES",
+    "Body",
+    "CancelRequested",
+    "CircuitEncoded",
+    "CircuitExecuted",
+    "Event",
+    "Job",
+    "Memo",
+    "ObjectiveEvaluated",
+    "ParametersProposed",
+    "Request",
+    "RunCancelled",
+    "RunCompleted",
+    "RunFailed",
+    "RunSubmitted",
+    "Samples",
+    "Solution",
+    "Terminal",
+    "event_id",
+]
+
+PREFIX = "dev.varloop."
+VERSION = 1
+_NAMESPACE = uuid.UUID("5b0bd1b4-5a3c-5d4e-9f57-0a4d3c1f7e11")
+
+
+class Body(msgspec.Struct, frozen=True):
+    """The data of one type of event. Subclass it, with ``type`` set, for events of your own."""
+
+    type: ClassVar[str] = ""
+    advances: ClassVar[bool] = False
+    """True if the event opens the next iteration instead of belonging to the current one."""
+
+
+class Memo(msgspec.Struct, frozen=True):
+    """A reference to what a step remembered in the run's journal: the record's key and the digest."""
+
+    key: str
+    digest: str
+
+
+class Samples(msgspec.Struct, frozen=True, kw_only=True):
+    """Measured outcomes of a batch, column by column, row-major in (row, group).
+
+    ``rows × groups`` cells; cell ``c`` owns entries ``offsets[c]:offsets[c + 1]`` of ``outcomes`` and
+    ``weights``. An outcome is an integer whose bit ``q`` is the outcome of qubit ``q`` (Qiskit's
+    little-endian order). Weights are counts, or probabilities when the run is exact.
+    """
+
+    num_qubits: int
+    rows: int
+    groups: int
+    offsets: list[int]
+    outcomes: bytes
+    """unsigned 64-bit little-endian integers"""
+    weights: bytes
+    """64-bit little-endian floats"""
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """What one batched job did and cost."""
+
+    backend: str
+    rows: int
+    circuits: int
+    """executions: rows × measurement groups, calibration circuits included"""
+    shots: int
+    """shots of all circuits together; 0 when exact"""
+    seconds: float = 0.0
+
+
+class Solution(msgspec.Struct, frozen=True, kw_only=True):
+    """An assignment of a binary problem.
+
+    ``bits[i]`` is variable ``i`` (qubit ``i``), so the string reads left to right from qubit 0.
+    """
+
+    bits: str
+    cost: float
+    probability: float
+    """share of the samples that gave these bits"""
+
+
+class RunSubmitted(Body, kw_only=True):
+    """An application asks for a run. ``spec`` is a run spec as plain data (see :mod:`varloop.spec`)."""
+
+    type = PREFIX + "run.submitted"
+    spec: dict[str, Any]
+
+
+class Request(Body, kw_only=True):
+    """The points of one iteration, to be executed in one batch."""
+
+    template: str
+    """key of the compiled template in the store"""
+    points: list[list[float]]
+    """parameter points, shape (n_points, n_parameters), in the circuit's parameter order; radians"""
+    gradient: str = "none"
+    """none, parameter-shift, finite-difference or spsa: also measure the gradient at points[0]"""
+    memo: Memo
+    """what the optimizer remembered when it proposed these points"""
+
+
+class CircuitEncoded(Request, kw_only=True):
+    """The run's circuit is compiled; carries the first points."""
+
+    type = PREFIX + "circuit.encoded"
+
+
+class ParametersProposed(Request, kw_only=True):
+    """The optimizer's next points."""
+
+    type = PREFIX + "parameters.proposed"
+    advances = True
+
+
+class CircuitExecuted(Body, kw_only=True):
+    """The outcome of one iteration's batch: expectation values or samples of every row."""
+
+    type = PREFIX + "circuit.executed"
+    request: Request
+    job: Job
+    values: list[float] | None = None
+    """exact expectation values of the observable, shape (rows,); None when sampled"""
+    samples: Samples | None = None
+    readout: list[list[float]] | None = None
+    """assignment probabilities per qubit, shape (n_qubits, 2): [P(read 1 | 0), P(read 0 | 1)]"""
+
+
+class ObjectiveEvaluated(Body, kw_only=True):
+    """The objective at the requested points."""
+
+    type = PREFIX + "objective.evaluated"
+    memo: Memo
+    values: list[float]
+    """shape (n_points,)"""
+    errors: list[float]
+    """one standard error each, shape (n_points,); 0 when exact"""
+    gradient: list[float] | None = None
+    """at points[0], shape (n_parameters,)"""
+    gradient_errors: list[float] | None = None
+    shots: int = 0
+    """shots this iteration used"""
+    solution: Solution | None = None
+    """best assignment seen in this iteration, for binary problems"""
+    diagnostics: dict[str, float] = {}
+
+
+class RunCompleted(Body, kw_only=True):
+    """The run ended well. Values are those at ``parameters``, the best point evaluated."""
+
+    type = PREFIX + "run.completed"
+    value: float
+    error: float
+    """standard error of value"""
+    parameters: list[float]
+    iterations: int
+    shots: int
+    reason: str
+    """converged, iterations, shots or deadline"""
+    solution: Solution | None = None
+
+
+class RunFailed(Body, kw_only=True):
+    """The run cannot go on."""
+
+    type = PREFIX + "run.failed"
+    error: str
+    """class of the error"""
+    detail: str
+    hint: str = ""
+    function: str = ""
+    faults: list[str] = []
+
+
+class RunCancelled(Body, kw_only=True):
+    """The run was cancelled; the best point so far, if there is one."""
+
+    type = PREFIX + "run.cancelled"
+    reason: str = ""
+
+
+class CancelRequested(Body, kw_only=True):
+    """An application asks to end a run."""
+
+    type = PREFIX + "run.cancel.requested"
+    reason: str = ""
+
+
+Terminal = (RunCompleted, RunFailed, RunCancelled)
+
+BODIES: dict[str, type[Body]] = {
+    body.type: body
+    for body in (
+        RunSubmitted,
+        CircuitEncoded,
+        ParametersProposed,
+        CircuitExecuted,
+        ObjectiveEvaluated,
+        RunCompleted,
+        RunFailed,
+        RunCancelled,
+        CancelRequested,
+    )
+}
+
+B = TypeVar("B", bound=Body, covariant=True)
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+
+
+class Event(msgspec.Struct, Generic[B], frozen=True, kw_only=True):
+    """A CloudEvent with a typed body. ``run`` is the CloudEvents subject and partition key."""
+
+    id: Text
+    source: Text
+    run: Text
+    data: B
+    time: float
+    """seconds since the epoch, UTC"""
+    pipeline: Text = "default"
+    iteration: int = 0
+    traceparent: str = ""
+    tracestate: str = ""
+
+    @property
+    def type(self) -> str:
+        """CloudEvents type, e.g. ``dev.varloop.run.submitted``."""
+        return self.data.type
+
+
+def event_id(run: str, iteration: int, type: str, ordinal: int = 0) -> str:
+    """Deterministic id of an event: UUIDv5 of run, iteration, type and ordinal."""
+    return str(uuid.uuid5(_NAMESPACE, f"{run}/{iteration}/{type}/{ordinal}"))

@@ -1,0 +1,255 @@
+"""The run spec: everything that defines a run, as plain frozen data.
+
+:func:`parse` reads one from untrusted plain data and reports *all* faults it can see without building
+circuits; what needs Qiskit (sizes, parameters, gates) is checked by :func:`varloop.quantum.check`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, get_args
+
+import msgspec
+
+from varloop.errors import SpecError
+
+__all__ = [
+    "Budget",
+    "CircuitSpec",
+    "Energy",
+    "Ising",
+    "MaxCut",
+    "OptimizerSpec",
+    "Problem",
+    "Qubo",
+    "RunSpec",
+    "digest",
+    "parse",
+]
+
+PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
+Weight = tuple[int, int, float]
+Gradient = Literal["auto", "none", "parameter-shift", "finite-difference", "spsa"]
+Mitigation = Literal["none", "readout"]
+
+
+class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class CircuitSpec(_Part, kw_only=True):
+    """A parametric circuit: exactly one of qpy, qasm or library.
+
+    ``qpy`` is base64 of zlib of Qiskit's QPY; ``qasm`` is OpenQASM 2 or 3 source; ``library`` names a
+    function of ``qiskit.circuit.library`` (``efficient_su2``, ``real_amplitudes``, …), called with ``options``.
+    """
+
+    qpy: str | None = None
+    qasm: str | None = None
+    library: str | None = None
+    options: dict[str, Any] = {}
+
+
+class Energy(_Part, kw_only=True, tag_field="kind", tag="energy"):
+    """Minimise ⟨ψ(θ)|O|ψ(θ)⟩. Labels as Qiskit's: the rightmost letter acts on qubit 0."""
+
+    observable: Annotated[list[tuple[str, float]], msgspec.Meta(min_length=1)]
+    """(Pauli label, real coefficient) terms"""
+
+
+class _Binary(_Part, kw_only=True):
+    layers: PositiveInt = 1
+    """QAOA depth p; used when the spec brings no circuit"""
+    cvar: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
+    """share of the best samples that the objective averages; 1 is the plain expectation value"""
+
+
+class Qubo(_Binary, kw_only=True, tag_field="kind", tag="qubo"):
+    """Minimise Σ w·x_i·x_j + offset over x ∈ {0, 1}ⁿ; a term with i = j is linear."""
+
+    terms: Annotated[list[Weight], msgspec.Meta(min_length=1)]
+    offset: float = 0.0
+
+
+class Ising(_Binary, kw_only=True, tag_field="kind", tag="ising"):
+    """Minimise Σ J·s_i·s_j + Σ h_i·s_i + offset over s ∈ {+1, −1}ⁿ, with s_i = 1 − 2·bit_i."""
+
+    couplings: list[Weight]
+    fields: list[float] = []
+    offset: float = 0.0
+
+
+class MaxCut(_Binary, kw_only=True, tag_field="kind", tag="maxcut"):
+    """Cut a weighted graph: minimise −Σ w over the edges whose ends get different bits."""
+
+    edges: Annotated[list[Weight], msgspec.Meta(min_length=1)]
+    """(node, node, weight); nodes are 0 … n−1"""
+
+
+Problem = Energy | Qubo | Ising | MaxCut
+
+
+class OptimizerSpec(_Part, kw_only=True):
+    """An optimizer by name, with its own options (see :mod:`varloop.optimizers`)."""
+
+    name: str = "spsa"
+    options: dict[str, Any] = {}
+
+
+class Budget(_Part, kw_only=True):
+    """When a run must stop. Reaching any of these ends it well, with the best point so far."""
+
+    iterations: PositiveInt = 100
+    shots: PositiveInt | None = None
+    """shots of all iterations together; the next iteration is not started if it would exceed them"""
+    deadline: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    """seconds from the submission"""
+    tolerance: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    """stop when the best value improved by less than this over the last 10 iterations"""
+
+
+class RunSpec(_Part, kw_only=True):
+    """Everything that defines a run. The same spec and seed give the same result, bit for bit, on a simulator."""
+
+    problem: Problem
+    circuit: CircuitSpec | None = None
+    """the ansatz; None lets a binary problem use QAOA"""
+    initial: list[float] | None = None
+    """first parameters, radians; None draws small ones from the seed"""
+    optimizer: OptimizerSpec = OptimizerSpec()
+    backend: str = "aer"
+    """aer, or aer:fake_NAME for a simulated noisy device"""
+    shots: PositiveInt | None = None
+    """per circuit; None is exact"""
+    seed: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
+    gradient: Gradient = "auto"
+    mitigation: Mitigation = "none"
+    optimization_level: Annotated[int, msgspec.Meta(ge=0, le=3)] = 1
+    """of Qiskit's transpiler"""
+    budget: Budget = Budget()
+
+
+Check = Callable[[dict[str, Any]], list[str]]
+"""Finds faults in the fields of a spec that could be read; a field that could not is absent."""
+
+
+def parse(data: object, *checks: Check) -> RunSpec:
+    """Read a run spec from plain data.
+
+    :param checks: further checks, run even when other fields have faults already.
+    :raises SpecError: with every fault found in any field.
+    """
+    if not isinstance(data, dict):
+        raise SpecError([f"spec: expected an object, got {type(data).__name__}"])
+    faults: list[str] = []
+    parts = _fields(RunSpec, data, "", faults)
+    if data.get("circuit") is None and isinstance(parts.get("problem"), Energy):
+        faults.append("circuit: missing; an energy problem needs an ansatz")
+    for check in (_meaning, *checks):
+        faults += check(parts)
+    if faults:
+        raise SpecError(faults, hint="`varloop check SPEC` shows what a spec would run")
+    return RunSpec(**parts)
+
+
+def digest(spec: RunSpec) -> str:
+    """SHA-256 of the spec's canonical JSON, hexadecimal."""
+    return hashlib.sha256(msgspec.json.encode(spec, order="deterministic")).hexdigest()
+
+
+def _fields(kind: type[Any], data: dict[str, Any], path: str, faults: list[str]) -> dict[str, Any]:
+    """Convert each field of a struct by itself, so that one fault does not hide the next."""
+    known = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    unknown = [name for name in data if name not in known and name != kind.__struct_config__.tag_field]
+    faults += [f"{path}{name}: unknown field, expected one of {', '.join(known)}" for name in unknown]
+    parts: dict[str, Any] = {}
+    for name, field in known.items():
+        if name not in data:
+            if field.required:
+                faults.append(f"{path}{name}: missing")
+            continue
+        value, nested = data[name], _struct(field.type, data[name], f"{path}{name}", faults)
+        if nested is not None and isinstance(value, dict):
+            before = len(faults)
+            inner = _fields(nested, value, f"{path}{name}.", faults)
+            if len(faults) == before:
+                parts[name] = nested(**inner)
+        elif nested is None and not any(fault.startswith(f"{path}{name}") for fault in faults):
+            try:
+                parts[name] = msgspec.convert(value, field.type)
+            except msgspec.ValidationError as error:
+                faults.append(f"{path}{name}: {error}")
+    return parts
+
+
+def _struct(annotation: Any, value: Any, path: str, faults: list[str]) -> type[_Part] | None:
+    """The struct that a plain object stands for, or None where msgspec alone can tell."""
+    kinds = [kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type)]
+    structs = [kind for kind in kinds if issubclass(kind, _Part)]
+    if not structs or not isinstance(value, dict):
+        return None
+    if len(structs) == 1:
+        return structs[0]
+    tags = {kind.__struct_config__.tag: kind for kind in structs}
+    tag = value.get("kind")
+    if tag not in tags:
+        faults.append(f"{path}.kind: got {tag!r}, expected one of {', '.join(map(str, tags))}")
+        return None
+    return tags[tag]
+
+
+def _meaning(parts: dict[str, Any]) -> list[str]:
+    """Faults that types cannot express and that need no circuit."""
+    faults: list[str] = []
+    circuit, problem, budget = parts.get("circuit"), parts.get("problem"), parts.get("budget")
+    exact = parts.get("shots") is None
+    if circuit is not None:
+        given = [name for name in ("qpy", "qasm", "library") if getattr(circuit, name) is not None]
+        if len(given) != 1:
+            faults.append(f"circuit: expected one of qpy, qasm, library; got {', '.join(given) or 'none'}")
+    if not all(map(math.isfinite, parts.get("initial") or ())):
+        faults.append("initial: every parameter must be finite")
+    if exact and parts.get("mitigation") == "readout":
+        faults.append("mitigation: readout mitigation needs shots; the run is exact")
+    if exact and budget is not None and budget.shots is not None:
+        faults.append("budget.shots: the run is exact and uses none; set shots")
+    return faults + (_weights(problem) if problem is not None else [])
+
+
+def _weights(problem: Problem) -> list[str]:
+    """Faults of a problem's numbers."""
+    match problem:
+        case Energy(observable=terms):
+            return _paulis(terms)
+        case Qubo(terms=weights, offset=offset):
+            name, numbers = "terms", [offset]
+        case Ising(couplings=weights, fields=fields, offset=offset):
+            name, numbers = "couplings", [*fields, offset]
+        case MaxCut(edges=weights):
+            name, numbers = "edges", []
+    faults = [
+        f"problem.{name}[{k}]: nodes must be ≥ 0 and {'' if name == 'terms' else 'different and '}the weight finite"
+        for k, (i, j, w) in enumerate(weights)
+        if min(i, j) < 0 or not math.isfinite(w) or (i == j and name != "terms")
+    ]
+    if not all(map(math.isfinite, numbers)):
+        faults.append("problem: every number must be finite")
+    if not weights and not numbers[:-1]:
+        faults.append("problem: has neither couplings nor fields")
+    return faults
+
+
+def _paulis(terms: list[tuple[str, float]]) -> list[str]:
+    """Faults of an observable's terms."""
+    width = len(terms[0][0])
+    faults = []
+    for k, (label, coefficient) in enumerate(terms):
+        if not label or set(label) - set("IXYZ"):
+            faults.append(f"problem.observable[{k}]: {label!r} is not a Pauli label of I, X, Y, Z")
+        elif len(label) != width:
+            faults.append(f"problem.observable[{k}]: {len(label)} qubits, the first term has {width}")
+        if not math.isfinite(coefficient):
+            faults.append(f"problem.observable[{k}]: coefficient {coefficient} is not finite")
+    return faults

@@ -1,0 +1,107 @@
+"""Stores: objects under keys, with conditional create. What a store never does: know what it stores.
+
+Every object is sealed with its digest when written and checked when read, so a truncated or altered
+object is an error and never a wrong number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+from varloop.errors import CorruptObject, MissingObject, UsageError
+
+__all__ = ["Store", "open_store"]
+
+_SEAL = 33  # 32 bytes of SHA-256 and a newline
+
+
+class Store(ABC):
+    """Objects under slash-separated keys. Safe to share between threads and processes.
+
+    Subclasses store opaque bytes; sealing and checking happens here, once.
+    """
+
+    url: str
+    """what :func:`open_store` needs to open the same store again, without secrets"""
+
+    def get(self, key: str) -> bytes:
+        """Read an object.
+
+        :raises MissingObject: if there is none.
+        :raises CorruptObject: if it is not what was written.
+        :raises StoreUnavailable: if the store does not answer.
+        """
+        sealed = self._read(key)
+        if sealed is None:
+            raise MissingObject(f"{self.url} has no object {key}")
+        data = sealed[_SEAL:]
+        if hashlib.sha256(data).digest() + b"\n" != sealed[:_SEAL]:
+            raise CorruptObject(
+                f"object {key} in {self.url} does not match its digest ({len(sealed)} bytes read)",
+                hint="it was truncated or altered after varloop wrote it; restore it or start a new run",
+            )
+        return data
+
+    def find(self, key: str) -> bytes | None:
+        """Read an object, or None if there is none. Raises like :meth:`get` otherwise."""
+        try:
+            return self.get(key)
+        except MissingObject:
+            return None
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write an object, replacing what is there; readers see the old or the new one, whole."""
+        self._write(key, _seal(data))
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Write an object unless the key exists, atomically. True for the one caller that wrote it."""
+        return self._create(key, _seal(data))
+
+    def put_object(self, data: bytes) -> str:
+        """Store bytes under their own digest; returns the key ``objects/<sha256>``."""
+        key = f"objects/{hashlib.sha256(data).hexdigest()}"
+        self.create(key, data)
+        return key
+
+    @abstractmethod
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        """All keys that start with a prefix, in lexical order."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Remove an object; nothing happens if there is none."""
+
+    def close(self) -> None:
+        """Release connections."""
+
+    @abstractmethod
+    def _read(self, key: str) -> bytes | None: ...
+
+    @abstractmethod
+    def _write(self, key: str, sealed: bytes) -> None: ...
+
+    @abstractmethod
+    def _create(self, key: str, sealed: bytes) -> bool: ...
+
+
+def _seal(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest() + b"\n" + data
+
+
+def open_store(url: str) -> Store:
+    """Open a store by its URL: ``memory:`` or a folder (``folder:PATH`` or a plain path).
+
+    :raises UsageError: for an unknown scheme.
+    """
+    scheme, separator, rest = url.partition(":")
+    if url == "memory:":
+        from varloop.store.memory import MemoryStore
+
+        return MemoryStore()
+    if scheme == "folder" or not separator:
+        from varloop.store.folder import FolderStore
+
+        return FolderStore(rest if separator else url)
+    raise UsageError(f"unknown store {url!r}", hint="use memory:, folder:PATH or a plain path")

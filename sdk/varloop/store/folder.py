@@ -1,0 +1,89 @@
+"""A store in a folder of a local file system, safe between processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from varloop.errors import PermanentError, StoreUnavailable
+from varloop.store import Store
+
+__all__ = ["FolderStore"]
+
+_PARTIAL = ".partial-"
+
+
+class FolderStore(Store):
+    """One file an object. Files appear whole: written aside, then linked or renamed into place.
+
+    Survives the death of any process at any instruction; objects are not fsynced, so the newest may be
+    lost (never half written) when the machine itself dies.
+    """
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self._root = Path(root).absolute()
+        self.url = f"folder:{self._root}"
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        top = self._root / prefix.rpartition("/")[0]
+        found = [
+            (Path(folder) / name).relative_to(self._root).as_posix()
+            for folder, _, names in os.walk(top)
+            for name in names
+            if not name.startswith(_PARTIAL)
+        ]
+        yield from sorted(key for key in found if key.startswith(prefix))
+
+    def delete(self, key: str) -> None:
+        self._path(key).unlink(missing_ok=True)
+
+    def _read(self, key: str) -> bytes | None:
+        try:
+            return self._path(key).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise _unavailable(self.url, error) from error
+
+    def _write(self, key: str, sealed: bytes) -> None:
+        with self._partial(key, sealed) as (partial, path):
+            os.replace(partial, path)
+
+    def _create(self, key: str, sealed: bytes) -> bool:
+        with self._partial(key, sealed) as (partial, path):
+            try:
+                os.link(partial, path)
+            except FileExistsError:
+                return False
+        return True
+
+    @contextlib.contextmanager
+    def _partial(self, key: str, sealed: bytes) -> Iterator[tuple[str, Path]]:
+        """The object's bytes in a file of their own beside its place; removed afterwards."""
+        path = self._path(key)
+        partial = ""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, partial = tempfile.mkstemp(prefix=_PARTIAL, dir=path.parent)
+            with os.fdopen(handle, "wb") as file:
+                file.write(sealed)
+            yield partial, path
+        except OSError as error:
+            raise _unavailable(self.url, error) from error
+        finally:
+            if partial:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(partial)
+
+    def _path(self, key: str) -> Path:
+        parts = key.split("/")
+        if not key or any(part in ("", ".", "..") or "\0" in part or part.startswith(_PARTIAL) for part in parts):
+            raise PermanentError(f"{key!r} is not a valid object key")
+        return self._root.joinpath(*parts)
+
+
+def _unavailable(url: str, error: OSError) -> StoreUnavailable:
+    return StoreUnavailable(f"{url}: {error.strerror or error}", hint="check space and permissions")
