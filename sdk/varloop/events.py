@@ -6,6 +6,7 @@ decides the CloudEvents ``type``. Codecs to and from the wire live in :mod:`varl
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
@@ -17,6 +18,7 @@ __all__ = [
     "CancelRequested",
     "CircuitEncoded",
     "CircuitExecuted",
+    "Claim",
     "Event",
     "Job",
     "Memo",
@@ -239,9 +241,23 @@ class Event(msgspec.Struct, Generic[B], frozen=True, kw_only=True):
     @property
     def type(self) -> str:
         """CloudEvents type, e.g. ``dev.varloop.run.submitted``."""
-        return self.data.type
+        return self.data.of if isinstance(self.data, Claim) else self.data.type
 
 
-def event_id(run: str, iteration: int, type: str, ordinal: int = 0) -> str:
-    """Deterministic id of an event: UUIDv5 of run, iteration, type and ordinal."""
-    return str(uuid.uuid5(_NAMESPACE, f"{run}/{iteration}/{type}/{ordinal}"))
+class Claim(Body, kw_only=True):
+    """Stands for a body too large for an event: it lies in the store under ``ref`` (claim check)."""
+
+    of: str
+    """CloudEvents type of the body"""
+    ref: str
+    """store key, ``objects/<sha256>``"""
+
+
+def event_id(pipeline: str, run: str, iteration: int, type: str, data: bytes) -> str:
+    """Deterministic id of an event: UUIDv5 of its routing and the SHA-256 of its encoded data.
+
+    The same outcome always gets the same id, and an event whose content was altered on the way no
+    longer matches its own.
+    """
+    digest = hashlib.sha256(data).hexdigest()
+    return str(uuid.uuid5(_NAMESPACE, f"{pipeline}/{run}/{iteration}/{type}/{digest}"))

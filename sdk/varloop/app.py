@@ -1,0 +1,129 @@
+"""Apps: where functions are registered. An app is a pipeline; steps it does not define are inherited."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from varloop.errors import UsageError
+from varloop.events import BODIES, Body, Event
+
+if TYPE_CHECKING:
+    from varloop.context import Context
+
+__all__ = ["DEFAULT", "App", "Function", "Pipelines"]
+
+DEFAULT = "default"
+
+Returned = Body | Iterable[Body] | None
+Handler = Callable[[Event[Any], "Context"], Returned]
+H = TypeVar("H", bound=Handler)
+Bodies = type[Body] | tuple[type[Body], ...]
+
+
+@dataclass(frozen=True)
+class Function:
+    """A registered step: ``(event, context) -> body | bodies | None``, without state of its own."""
+
+    name: str
+    handler: Handler
+    on: tuple[type[Body], ...]
+    emits: tuple[type[Body], ...]
+    pure: bool
+    """the outcome depends on the event and stored objects alone: computed again rather than recorded"""
+
+
+class App:
+    """A pipeline of functions.
+
+    :param pipeline: the events' ``pipeline`` attribute that these functions serve.
+    """
+
+    def __init__(self, pipeline: str = DEFAULT) -> None:
+        self.pipeline = pipeline
+        self.functions: list[Function] = []
+
+    def function(
+        self, *, on: Bodies, emits: Bodies = (), name: str = "", pure: bool = False
+    ) -> Callable[[H], H]:
+        """Register a function for some event types.
+
+        :param on: bodies it is called with; each type has one function in a pipeline.
+        :param emits: bodies it may return; anything else is an error.
+        :param name: its name in journals, traces and services; the Python function's by default.
+        :param pure: see :attr:`Function.pure`; saves a store round trip per call. A pure function must
+            not use the clock, random numbers other than the context's, or anything outside.
+        :raises UsageError: if another function of this app has the name or one of the types.
+        """
+
+        def register(handler: H) -> H:
+            function = Function(name or handler.__name__, handler, _tuple(on), _tuple(emits), pure)
+            for other in self.functions:
+                if other.name == function.name:
+                    raise UsageError(f"pipeline {self.pipeline} has two functions named {function.name}")
+                if shared := set(other.on) & set(function.on):
+                    raise UsageError(
+                        f"{other.name} and {function.name} of pipeline {self.pipeline} both take "
+                        + ", ".join(sorted(body.type for body in shared))
+                    )
+            self.functions.append(function)
+            return handler
+
+        return register
+
+    def types(self) -> dict[str, type[Body]]:
+        """All bodies this app's functions take and return, by CloudEvents type."""
+        return {body.type: body for function in self.functions for body in (*function.on, *function.emits)}
+
+    def __repr__(self) -> str:
+        return f"App({self.pipeline!r}, functions={[function.name for function in self.functions]})"
+
+
+def _tuple(bodies: Bodies) -> tuple[type[Body], ...]:
+    return (bodies,) if isinstance(bodies, type) else tuple(bodies)
+
+
+class Pipelines:
+    """All apps of a host, merged: which function of which pipeline takes an event.
+
+    Several apps may define parts of one pipeline; the default pipeline fills the gaps of every other.
+    """
+
+    def __init__(self, apps: Iterable[App]) -> None:
+        self.apps = tuple(apps)
+        self.types: dict[str, type[Body]] = dict(BODIES)
+        self._routes: dict[str, dict[str, Function]] = {DEFAULT: {}}
+        for app in self.apps:
+            routes = self._routes.setdefault(app.pipeline, {})
+            for function in app.functions:
+                for body in function.on:
+                    if body.type in routes:
+                        raise UsageError(f"two functions of pipeline {app.pipeline} take {body.type}")
+                    routes[body.type] = function
+            self.types.update(app.types())
+
+    def route(self, pipeline: str, type: str) -> Function | None:
+        """The function that takes an event, or None."""
+        own = self._routes.get(pipeline, {}).get(type)
+        return own or self._routes[DEFAULT].get(type)
+
+    def __contains__(self, pipeline: str) -> bool:
+        """Whether any app defines this pipeline."""
+        return pipeline in self._routes
+
+    def __iter__(self) -> Iterator[str]:
+        """Names of all pipelines."""
+        return iter(self._routes)
+
+    def recorders(self, pipeline: str, type: str) -> Iterator[tuple[Function, int]]:
+        """The next functions downstream of an event that leave a record, and how many iterations later."""
+        function = self.route(pipeline, type)
+        if function is None:
+            return
+        if not function.pure:
+            yield function, 0
+            return
+        for body in function.emits:
+            for recorder, later in self.recorders(pipeline, body.type):
+                yield recorder, later + body.advances

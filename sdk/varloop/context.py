@@ -1,0 +1,192 @@
+"""What a function is given besides its event: everything it may touch, and nothing else."""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from varloop.claims import Claims
+from varloop.clock import Clock, SystemClock
+from varloop.codec import from_json, to_json
+from varloop.errors import ConflictError, EventError
+from varloop.events import BODIES, Body, Event, Memo, RunSubmitted
+from varloop.journal import Journal, memory_digest, step_key
+from varloop.spec import RunSpec, parse
+from varloop.store import Store
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from varloop.quantum.backends import Backends
+    from varloop.quantum.templates import TemplatePool
+
+__all__ = ["Context", "Resources"]
+
+
+class Resources:
+    """What the functions of one process share. Qiskit is loaded when a function first asks for it."""
+
+    CAPACITY = 4096
+
+    def __init__(self, store: Store, clock: Clock | None = None, types: dict[str, type[Body]] = BODIES) -> None:
+        self.store = store
+        self.clock = clock or SystemClock()
+        self.claims = Claims(store, types)
+        self._types = types
+        self._journals: OrderedDict[str, Journal] = OrderedDict()
+        self._specs: OrderedDict[str, RunSpec] = OrderedDict()
+
+    @cached_property
+    def backends(self) -> Backends:
+        """Backends by name."""
+        from varloop.quantum.backends import Backends
+
+        return Backends()
+
+    @cached_property
+    def templates(self) -> TemplatePool:
+        """Compiled circuits."""
+        from varloop.quantum.templates import TemplatePool
+
+        return TemplatePool(self.store)
+
+    def journal(self, run: str) -> Journal:
+        """The journal of a run."""
+        if run not in self._journals:
+            _bounded(self._journals, run, Journal(self.store, run), self.CAPACITY)
+        return self._journals[run]
+
+    def register(self, event: Event[RunSubmitted]) -> None:
+        """Take note of a submission, once.
+
+        :raises ConflictError: if the run id belongs to another submission.
+        """
+        key = f"runs/{event.run}/submitted"
+        if self.store.create(key, to_json(event)):
+            return
+        other = self.submitted(event.run)
+        if (other.pipeline, self.claims.redeem(other)) != (event.pipeline, self.claims.redeem(event)):
+            raise ConflictError(
+                "this run id belongs to another spec, which is untouched",
+                run=event.run,
+                hint="submit under a new run id",
+            )
+
+    def submitted(self, run: str) -> Event[Any]:
+        """The submission of a run.
+
+        :raises EventError: if there is no such run.
+        """
+        data = self.store.find(f"runs/{run}/submitted")
+        if data is None:
+            raise EventError(f"{self.store.url} knows no such run", run=run, hint="submit it first")
+        return from_json(data, self._types)
+
+    def spec(self, run: str) -> RunSpec:
+        """The spec of a run.
+
+        :raises EventError: if there is no such run.
+        :raises SpecError: if its spec has faults.
+        """
+        if run not in self._specs:
+            body = self.claims.redeem(self.submitted(run))
+            _bounded(self._specs, run, parse(body.spec), self.CAPACITY)  # type: ignore[attr-defined]
+        return self._specs[run]
+
+
+def _bounded(cache: OrderedDict[str, Any], key: str, value: Any, capacity: int) -> None:
+    cache[key] = value
+    if len(cache) > capacity:
+        cache.popitem(last=False)
+
+
+class Context:
+    """One call of a function."""
+
+    __slots__ = ("_resources", "event", "function", "journal", "memory")
+
+    def __init__(self, resources: Resources, event: Event[Any], function: str) -> None:
+        self._resources = resources
+        self.event = event
+        self.function = function
+        self.journal = resources.journal(event.run)
+        self.memory = msgspec.Raw()
+
+    @property
+    def run(self) -> str:
+        """Id of the run."""
+        return self.event.run
+
+    @property
+    def iteration(self) -> int:
+        """Index of the iteration, from 0."""
+        return self.event.iteration
+
+    @property
+    def spec(self) -> RunSpec:
+        """The run's spec."""
+        return self._resources.spec(self.event.run)
+
+    @property
+    def submitted(self) -> float:
+        """When the run was submitted, seconds since the epoch."""
+        return self._resources.submitted(self.event.run).time
+
+    @property
+    def store(self) -> Store:
+        """Objects that all processes share."""
+        return self._resources.store
+
+    @property
+    def clock(self) -> Clock:
+        """Tells the time. What it tells must not decide an outcome, deadlines excepted."""
+        return self._resources.clock
+
+    @property
+    def backends(self) -> Backends:
+        """Backends by name."""
+        return self._resources.backends
+
+    @property
+    def templates(self) -> TemplatePool:
+        """Compiled circuits."""
+        return self._resources.templates
+
+    @property
+    def seed(self) -> int:
+        """A seed of this call: the same for the same spec seed, iteration and function, in any process."""
+        text = f"{self.spec.seed}/{self.iteration}/{self.function}"
+        return zlib.crc32(text.encode())
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """Random numbers of this call, from :attr:`seed`."""
+        import numpy as np
+
+        return np.random.default_rng(self.seed)
+
+    @property
+    def logger(self) -> logging.LoggerAdapter[logging.Logger]:
+        """Logs with the run id and the iteration."""
+        extra = {"run": self.run, "iteration": self.iteration}
+        return logging.LoggerAdapter(logging.getLogger(f"varloop.{self.function}"), extra)
+
+    def remember(self, memory: object) -> Memo:
+        """Record plain data together with this call's outcome, for :meth:`recall` in a later call."""
+        self.memory = msgspec.Raw(msgspec.json.encode(memory))
+        return Memo(step_key(self.iteration, self.function), memory_digest(self.memory))
+
+    def recall(self, memo: Memo) -> Any:
+        """What an earlier call remembered."""
+        return self.journal.recall(memo)
+
+    def once(self, key: str, compute: Callable[[], Any]) -> Any:
+        """Plain data that is computed once per run and key, whatever is killed or delivered twice."""
+        name = f"{step_key(self.iteration, self.function)}.{key}"
+        return msgspec.json.decode(self.journal.once(name, lambda: msgspec.json.encode(compute())).value)

@@ -1,0 +1,85 @@
+"""The embedded host: all functions in this process, on a memory bus. Driven by its caller, no threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from varloop.app import Pipelines
+from varloop.bus import DeadLetter, Delivery
+from varloop.bus.memory import MemoryBus
+from varloop.context import Resources
+from varloop.events import Event, Terminal
+from varloop.host.invoke import Invoker, Verdict
+
+__all__ = ["EmbeddedHost", "Observer"]
+
+Observer = Callable[[str, Event[Any]], None]
+"""Told of every boundary: ("received" | "recorded" | "emitted", event). ``recorded`` comes after the
+outcome is in the journal and before it is published."""
+
+
+class EmbeddedHost:
+    """Delivers published events to the functions, one at a time, until nothing is left to do."""
+
+    def __init__(
+        self,
+        pipelines: Pipelines,
+        resources: Resources,
+        bus: MemoryBus | None = None,
+        *,
+        observer: Observer | None = None,
+    ) -> None:
+        self.bus = bus or MemoryBus(resources.clock)
+        self.resources = resources
+        self.pipelines = pipelines
+        self.invoker = Invoker(pipelines, resources, host="embedded")
+        self._observe = observer or (lambda boundary, event: None)
+        self._consumer = self.bus.consumer("varloop", pipelines.types)
+
+    @property
+    def dead_letters(self) -> list[DeadLetter]:
+        """Events that could not be accepted."""
+        return self.bus.dead_letters
+
+    def publish(self, event: Event[Any]) -> None:
+        """Hand an event to the functions."""
+        self.bus.publish(event)
+
+    def run(self) -> Iterator[Event[Any]]:
+        """Deliver until the bus is empty; yields every event as it is delivered."""
+        while (delivery := self._consumer.poll(timeout=3600.0)) is not None:
+            yield delivery.event
+            self._deliver(delivery)
+
+    def drain(self) -> None:
+        """Deliver until the bus is empty."""
+        for _ in self.run():
+            pass
+
+    def close(self) -> None:
+        """Give back what was not acknowledged."""
+        self._consumer.close()
+
+    def _deliver(self, delivery: Delivery) -> None:
+        event = delivery.event
+        self._observe("received", event)
+        if event.pipeline not in self.pipelines:
+            known = ", ".join(sorted(self.pipelines))
+            delivery.dead(f"no pipeline {event.pipeline!r} here, only {known}", "EventError")
+            return
+        if isinstance(event.data, Terminal):
+            delivery.ack()
+            return
+        outcome = self.invoker.invoke(event, delivery.attempt)
+        self._observe("recorded", event)
+        match outcome.verdict:
+            case Verdict.RETRY:
+                delivery.retry(outcome.delay)
+            case Verdict.DEAD:
+                delivery.dead(outcome.reason, outcome.error)
+            case _:
+                self.bus.publish(*outcome.events)
+                self._observe("emitted", event)
+                self.invoker.confirm(event)
+                delivery.ack()

@@ -1,0 +1,241 @@
+"""One delivery of an event becomes one outcome, exactly once, however often it is delivered."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import msgspec
+
+from varloop.app import Function, Pipelines
+from varloop.codec import OWN_SOURCE, encode_body, from_json, to_json
+from varloop.context import Context, Resources
+from varloop.errors import EventError, PermanentError, TemporaryError, UsageError, VarloopError
+from varloop.events import Body, Event, RunFailed, RunSubmitted, Terminal, event_id
+from varloop.journal import Call, Journal, Record, read_record, step_key, write_record
+from varloop.secrets import mask
+
+__all__ = ["Invoker", "Outcome", "Verdict"]
+
+log = logging.getLogger("varloop.host")
+
+
+class Verdict(Enum):
+    """What a host has to do with a delivery."""
+
+    EMIT = "emit"
+    """publish the outcome's events, then acknowledge"""
+    DROP = "drop"
+    """acknowledge: a duplicate, or nobody's"""
+    RETRY = "retry"
+    """deliver again after ``delay`` seconds"""
+    DEAD = "dead"
+    """put it into the dead letters with ``reason``"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a delivery."""
+
+    verdict: Verdict
+    events: tuple[Event[Any], ...] = ()
+    delay: float = 0.0
+    reason: str = ""
+    error: str = ""
+    function: str = ""
+
+
+class Invoker:
+    """Calls the function that takes an event. Holds caches only: any process may take over at any time.
+
+    :param host: name of this process in timelines.
+    :param max_attempts: a temporary error at this attempt ends the run.
+    """
+
+    SEEN = 8192
+
+    def __init__(
+        self, pipelines: Pipelines, resources: Resources, *, host: str = "", max_attempts: int = 8
+    ) -> None:
+        self.pipelines = pipelines
+        self.resources = resources
+        self.host = host
+        self.max_attempts = max_attempts
+        self._seen: OrderedDict[str, None] = OrderedDict()
+        self.calls: defaultdict[str, list[Call]] = defaultdict(list)
+        """calls not in any record yet, by run"""
+
+    def invoke(self, event: Event[Any], attempt: int = 1) -> Outcome:
+        """Deal with one delivery. Never raises what a function raised.
+
+        :param attempt: how often this event was delivered to this group, from 1.
+        """
+        function = self.pipelines.route(event.pipeline, event.type)
+        if function is None or event.id in self._seen:
+            return Outcome(Verdict.DROP)
+        try:
+            return self._invoke(function, replace_data(event, self.resources.claims.redeem(event)), attempt)
+        except TemporaryError as error:
+            log.warning("%s: %s", function.name, mask(str(error)))
+            return self._dead_end(function, Verdict.RETRY, error, error.retry_after)
+        except (EventError, PermanentError) as error:
+            log.warning("%s: not accepted: %s", function.name, mask(str(error)))
+            return self._broken(function, event, error)
+
+    def confirm(self, event: Event[Any]) -> None:
+        """The outcome's events are published: later deliveries of this event here are duplicates."""
+        self._seen[event.id] = None
+        if len(self._seen) > self.SEEN:
+            self._seen.popitem(last=False)
+
+    def _broken(self, function: Function, event: Event[Any], error: VarloopError) -> Outcome:
+        """What the store holds for our own event is unusable: that run ends. Other events are at fault."""
+        if isinstance(error, PermanentError) and event.source.startswith(OWN_SOURCE):
+            step = _Step(self, function, event, 1)
+            try:
+                self.resources.submitted(event.run)
+                return Outcome(Verdict.EMIT, step.fail(error), function=function.name)
+            except (EventError, PermanentError) as worse:
+                error = worse
+        return self._dead_end(function, Verdict.DEAD, error)
+
+    def _dead_end(self, function: Function, verdict: Verdict, error: Exception, delay: float = 0.0) -> Outcome:
+        reason = mask(str(error))
+        return Outcome(
+            verdict, delay=delay, reason=reason, error=type(error).__name__, function=function.name
+        )
+
+    def _invoke(self, function: Function, event: Event[Any], attempt: int) -> Outcome:
+        if isinstance(event.data, RunSubmitted):
+            self.resources.register(event)
+        step = _Step(self, function, event, attempt)
+        if function.pure:
+            return Outcome(Verdict.EMIT, step.call(), function=function.name)
+        journal = self.resources.journal(event.run)
+        key = step_key(event.iteration, function.name)
+        data, won = journal.once(key, step.record, expect_new=journal.reaches(event.iteration))
+        if won:
+            self.calls.pop(event.run, None)
+            return Outcome(Verdict.EMIT, step.events, function=function.name)
+        events = tuple(from_json(bytes(raw), self.pipelines.types) for raw in read_record(data).events)
+        if self._continued(journal, events):
+            return Outcome(Verdict.DROP, function=function.name)
+        return Outcome(Verdict.EMIT, events, function=function.name)
+
+    def _continued(self, journal: Journal, events: Iterable[Event[Any]]) -> bool:
+        """Whether every event was taken up by the step it was meant for. Terminal events never are."""
+        for event in events:
+            takers = list(self.pipelines.recorders(event.pipeline, event.type))
+            keys = [step_key(event.iteration + later, taker.name) for taker, later in takers]
+            if not keys or any(journal.find(key) is None for key in keys):
+                return False
+        return True
+
+
+def replace_data(event: Event[Any], data: Body) -> Event[Any]:
+    """The event with another body."""
+    return event if data is event.data else msgspec.structs.replace(event, data=data)
+
+
+class _Step:
+    """One call of one function for one event."""
+
+    def __init__(self, invoker: Invoker, function: Function, event: Event[Any], attempt: int) -> None:
+        self._invoker = invoker
+        self._function = function
+        self._event = event
+        self._attempt = attempt
+        self._context = Context(invoker.resources, event, function.name)
+        self._encoded: list[bytes] = []
+        self.events: tuple[Event[Any], ...] = ()
+
+    def record(self) -> bytes:
+        """Call the function and make the record of its outcome."""
+        self.call()
+        raws = [msgspec.Raw(to_json(event, data)) for event, data in zip(self.events, self._encoded, strict=True)]
+        calls = self._invoker.calls[self._event.run]
+        return write_record(Record(events=raws, memory=self._context.memory, calls=calls))
+
+    def call(self) -> tuple[Event[Any], ...]:
+        """Call the function; its events, or the run's failure."""
+        clock, event = self._invoker.resources.clock, self._event
+        started = clock.now()
+        bodies = self._bodies()
+        ended = clock.now()
+        if any(isinstance(body, Terminal) for body in bodies):
+            self._end(bodies, ended)
+        else:
+            self.events = tuple(self._envelope(body, ended) for body in bodies)
+        call = Call(self._function.name, event.iteration, started, ended, self._invoker.host)
+        self._invoker.calls[event.run].append(call)
+        return self.events
+
+    def fail(self, error: PermanentError) -> tuple[Event[Any], ...]:
+        """End the run without calling the function."""
+        self._end([self._failure(error, error.hint)], self._invoker.resources.clock.now())
+        return self.events
+
+    def _bodies(self) -> list[Body]:
+        """What the function returned, or why it could not."""
+        try:
+            returned = self._function.handler(self._event, self._context)
+            return self._checked(returned)
+        except EventError:
+            raise
+        except TemporaryError as error:
+            if self._attempt < self._invoker.max_attempts:
+                raise
+            return [self._failure(error, hint=f"gave up after {self._attempt} attempts; {error.hint}")]
+        except PermanentError as error:
+            return [self._failure(error, error.hint)]
+        except Exception as error:
+            log.exception("%s failed, run %s", self._function.name, self._event.run)
+            return [self._failure(error, hint="an unexpected error in the function; its log has the traceback")]
+
+    def _checked(self, returned: Any) -> list[Body]:
+        bodies = [returned] if isinstance(returned, Body) else list(returned or ())
+        for body in bodies:
+            if not isinstance(body, self._function.emits):
+                emits = ", ".join(kind.__name__ for kind in self._function.emits) or "nothing"
+                raise UsageError(f"{self._function.name} returned {type(body).__name__}, it emits {emits}")
+        return bodies
+
+    def _failure(self, error: Exception, hint: str = "") -> RunFailed:
+        detail = error.detail if isinstance(error, PermanentError | TemporaryError) else str(error)
+        return RunFailed(
+            error=type(error).__name__,
+            detail=mask(detail)[:2000],
+            hint=mask(hint.removesuffix("; ")),
+            function=self._function.name,
+            faults=list(getattr(error, "faults", ())),
+        )
+
+    def _end(self, bodies: list[Body], now: float) -> None:
+        """A run ends once: if it has ended otherwise, that is the outcome."""
+        terminal = next(body for body in bodies if isinstance(body, Terminal))
+        journal = self._invoker.resources.journal(self._event.run)
+        data = journal.once("end", lambda: to_json(self._envelope(terminal, now))).value
+        winner = from_json(data, self._invoker.pipelines.types)
+        self.events, self._encoded = (winner,), [encode_body(winner.data)]
+
+    def _envelope(self, body: Body, now: float) -> Event[Any]:
+        """The event that carries a body."""
+        cause = self._event
+        iteration = cause.iteration + body.advances
+        data, encoded = self._invoker.resources.claims.deposit(body)
+        self._encoded.append(encoded)
+        return Event(
+            id=event_id(cause.pipeline, cause.run, iteration, body.type, encoded),
+            source=OWN_SOURCE + self._function.name,
+            run=cause.run,
+            data=data,
+            time=round(now, 6),
+            pipeline=cause.pipeline,
+            iteration=iteration,
+            traceparent=cause.traceparent,
+            tracestate=cause.tracestate,
+        )
