@@ -1,0 +1,73 @@
+# Every target sets up what it needs: .venv from requirements.lock on the first call, nothing afterwards.
+# Needs Python 3.11 with its venv module, and make. PYTHON=... picks another interpreter.
+PYTHON ?= $(or $(shell command -v python3.11),python3)
+BIN := .venv/bin
+LOCKED := .venv/.locked
+INSTALLED := .venv/.installed
+STEPS := $(wildcard functions/*/function)
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint style types layers unit format test-services bench lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## .venv with varloop and everything its tests need
+
+$(LOCKED): requirements.lock
+	@echo "Installing the locked dependencies into .venv (once; some minutes on a slow line)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "varloop needs Python 3.11 or later: make PYTHON=...")'
+	@$(PYTHON) -m venv --clear .venv
+	@$(PIP) --require-hashes --requirement requirements.lock
+	@touch $@
+
+$(INSTALLED): $(LOCKED) pyproject.toml setup.py
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(INSTALLED) ## the ground state of hydrogen, step by step, in this process
+	$(BIN)/varloop run h2
+
+test: lint unit ## everything that needs no service: lint, then the tests with their coverage
+
+lint: style types layers ## style, types and layers, without running anything
+
+style: $(INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	@find sdk functions -name '*.py' 2>/dev/null | xargs wc -l | \
+	  awk '$$1 > 300 && $$2 != "total" { print $$2 ": " $$1 " lines; a module has at most 300"; long = 1 } END { exit long }'
+
+# Each step is a package named `function` in its own project, so each gets its own call.
+types: $(INSTALLED)
+	$(BIN)/mypy sdk/varloop tests/typing
+	@set -e; for step in $(STEPS); do echo "mypy $$step"; \
+	  MYPYPATH=$$(dirname $$step) $(BIN)/mypy --cache-dir .mypy_cache/$$step --package function; done
+
+layers: $(INSTALLED)
+	$(BIN)/lint-imports --no-logo
+
+unit: $(INSTALLED)
+	$(BIN)/pytest -n auto --cov
+
+format: $(INSTALLED) ## mend what can be mended by machine
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+test-services: $(INSTALLED) ## the suites against real Kafka and S3
+	$(BIN)/pytest -m services
+
+bench: $(INSTALLED) ## varloop beside its peers, as a table
+	$(BIN)/python -m benchmarks
+
+lock: ## choose the versions of requirements.lock anew
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	@$(PIP) uv
+	$(BIN)/uv pip compile pyproject.toml --output-file requirements.lock --upgrade --quiet \
+	  --universal --python-version 3.11 --extra kafka --extra s3 --extra ibm --group dev \
+	  --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
+
+clean: ## remove everything that was built or installed
+	rm -rf .venv build dist *.egg-info .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

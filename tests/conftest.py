@@ -1,0 +1,36 @@
+"""What every test of this repository is held to."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+# Contract classes are imported by the suites that plug in; their assertions shall explain themselves too.
+pytest.register_assert_rewrite(
+    *(".".join(path.relative_to(HERE).with_suffix("").parts) for path in HERE.glob("**/*contract.py"))
+)
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    """Fail a test that ends with more threads than it began with."""
+    before = set(threading.enumerate())
+    yield
+    left = set(threading.enumerate()) - before - _shared_by_aer()
+    for thread in left:
+        thread.join(timeout=2)  # one that was told to stop may need a moment
+    names = sorted(thread.name for thread in left if thread.is_alive())
+    if names:
+        pytest.fail(f"the test left threads running: {', '.join(names)}")
+
+
+def _shared_by_aer() -> set[threading.Thread]:
+    """Aer runs every job on one thread for the life of the process."""
+    utils = sys.modules.get("qiskit_aer.jobs.utils")
+    return set() if utils is None else set(utils.DEFAULT_EXECUTOR._threads)
