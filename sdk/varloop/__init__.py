@@ -1,1 +1,93 @@
-"""varloop"""
+"""varloop: variational quantum algorithms as event-driven functions.
+
+Everything public is here, in :mod:`varloop.events`, :mod:`varloop.spec`, :mod:`varloop.errors` and
+:mod:`varloop.testing`. Importing ``varloop`` loads none of it; a name is loaded when first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from varloop.app import App
+    from varloop.client import Run, build_spec, embedded, submit
+    from varloop.context import Context
+    from varloop.errors import (
+        EventError,
+        PermanentError,
+        RunEnded,
+        SpecError,
+        TemporaryError,
+        UsageError,
+        VarloopError,
+    )
+    from varloop.events import Body, Event
+    from varloop.spec import (
+        Budget,
+        CircuitSpec,
+        Energy,
+        Ising,
+        MaxCut,
+        OptimizerSpec,
+        Qubo,
+        RunSpec,
+    )
+
+_HOMES = {
+    "app": ("App",),
+    "client": ("Run", "build_spec", "embedded", "submit"),
+    "context": ("Context",),
+    "errors": (
+        "EventError",
+        "PermanentError",
+        "RunEnded",
+        "SpecError",
+        "TemporaryError",
+        "UsageError",
+        "VarloopError",
+    ),
+    "events": ("Body", "Event"),
+    "spec": ("Budget", "CircuitSpec", "Energy", "Ising", "MaxCut", "OptimizerSpec", "Qubo", "RunSpec"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__version__ = "0.1.0"
+__all__ = [
+    "App",
+    "Body",
+    "Budget",
+    "CircuitSpec",
+    "Context",
+    "Energy",
+    "Event",
+    "EventError",
+    "Ising",
+    "MaxCut",
+    "OptimizerSpec",
+    "PermanentError",
+    "Qubo",
+    "Run",
+    "RunEnded",
+    "RunSpec",
+    "SpecError",
+    "TemporaryError",
+    "UsageError",
+    "VarloopError",
+    "__version__",
+    "build_spec",
+    "embedded",
+    "submit",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'varloop' has no attribute {name!r}")
+    value = getattr(import_module(f"varloop.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -94,14 +94,11 @@ def decode_body(type: str, data: bytes | msgspec.Raw, types: Types = BODIES) -> 
         raise SchemaError(f"the data of {type} does not fit its schema: {error}") from error
 
 
-def to_json(event: Event[Body], data: bytes | None = None) -> bytes:
-    """An event in CloudEvents' structured JSON form.
-
-    :param data: the body's JSON, if the caller has it already.
-    """
+def to_json(event: Event[Body]) -> bytes:
+    """An event in CloudEvents' structured JSON form."""
     wire = _Wire(**_attributes(event), iteration=event.iteration)
     if not isinstance(event.data, Claim):
-        wire.data = msgspec.Raw(encode_body(event.data) if data is None else data)
+        wire.data = msgspec.Raw(event.encoded or encode_body(event.data))
     return _encoder.encode(wire)
 
 
@@ -202,7 +199,7 @@ def _cloudevent(event: Event[Body]) -> Any:
     attributes = {name: value for name, value in _attributes(event).items() if value}
     attributes["iteration"] = str(event.iteration)
     attributes["time"] = datetime.fromtimestamp(event.time, UTC)
-    data = None if isinstance(event.data, Claim) else encode_body(event.data)
+    data = None if isinstance(event.data, Claim) else event.encoded or encode_body(event.data)
     return CloudEvent(attributes=attributes, data=data)
 
 
@@ -221,7 +218,9 @@ def _format() -> Any:
 def _binary(parse: Any, body: bytes, types: Types) -> Event[Body]:
     """An event from what the cloudevents package made of a message in binary mode."""
     attributes = dict(_read(lambda _: parse(), body).get_attributes())
-    known = {name: str(attributes[name]) for name in _Wire.__struct_fields__ if name in attributes}
+    known: dict[str, Any] = {
+        name: str(attributes[name]) for name in _Wire.__struct_fields__ if name in attributes
+    }
     if isinstance(attributes.get("time"), datetime):
         known["time"] = attributes["time"].isoformat()
     return _event(_Wire(**{**known, "data": msgspec.Raw(body)}), types)
@@ -270,6 +269,7 @@ def _event(wire: _Wire, types: Types) -> Event[Body]:
         iteration=_integer(wire.iteration),
         traceparent=wire.traceparent,
         tracestate=wire.tracestate,
+        encoded=raw,
     )
     if not _RUN_ID.fullmatch(event.run):
         raise SchemaError(f"{event.run[:120]!r} is not a run id", hint=f"it must match {_RUN_ID.pattern}")

@@ -34,11 +34,13 @@ class Resources:
 
     CAPACITY = 4096
 
-    def __init__(self, store: Store, clock: Clock | None = None, types: dict[str, type[Body]] = BODIES) -> None:
+    def __init__(
+        self, store: Store, clock: Clock | None = None, types: dict[str, type[Body]] = BODIES
+    ) -> None:
         self.store = store
         self.clock = clock or SystemClock()
         self.claims = Claims(store, types)
-        self._types = types
+        self.types = types
         self._journals: OrderedDict[str, Journal] = OrderedDict()
         self._specs: OrderedDict[str, RunSpec] = OrderedDict()
 
@@ -86,7 +88,7 @@ class Resources:
         data = self.store.find(f"runs/{run}/submitted")
         if data is None:
             raise EventError(f"{self.store.url} knows no such run", run=run, hint="submit it first")
-        return from_json(data, self._types)
+        return from_json(data, self.types)
 
     def spec(self, run: str) -> RunSpec:
         """The spec of a run.
@@ -160,16 +162,16 @@ class Context:
 
     @property
     def seed(self) -> int:
-        """A seed of this call: the same for the same spec seed, iteration and function, in any process."""
-        text = f"{self.spec.seed}/{self.iteration}/{self.function}"
-        return zlib.crc32(text.encode())
+        """The iteration's seed, 31 bits: the same for the same spec seed, in every function and process."""
+        text = f"{self.spec.seed}/{self.event.iteration}"
+        return zlib.crc32(text.encode()) & 0x7FFFFFFF
 
     @property
     def rng(self) -> np.random.Generator:
-        """Random numbers of this call, from :attr:`seed`."""
+        """Random numbers of this call: the same for the same spec seed, iteration and function."""
         import numpy as np
 
-        return np.random.default_rng(self.seed)
+        return np.random.default_rng([self.seed, zlib.crc32(self.function.encode())])
 
     @property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:

@@ -1,18 +1,19 @@
 """Every error varloop raises, and what a host does with it.
 
-    VarloopError
-    ├── UsageError               the caller's program is wrong: fix the code            (raised, never retried)
-    │   └── MissingExtra         an optional dependency is not installed                (says the pip line)
-    ├── EventError               this event cannot be understood or accepted            → dead letters, no run is touched
-    │   ├── SchemaError          its bytes, attributes or data do not fit the schema
-    │   └── ConflictError        its run id belongs to another spec
-    ├── PermanentError           this run cannot go on                                  → run.failed
-    │   ├── SpecError            its spec has faults; `faults` lists all of them
-    │   ├── CircuitError         a circuit cannot be read, bound, compiled or measured
-    │   ├── CorruptObject        a stored object does not match its digest
-    │   └── MissingObject        a stored object that must exist does not
-    └── TemporaryError           the same call may work later; `retry_after` seconds    → delivered again
-        └── StoreUnavailable     the store did not answer
+VarloopError
+├── UsageError               the caller's program is wrong: fix the code            (raised, never retried)
+│   └── MissingExtra         an optional dependency is not installed                (says the pip line)
+├── RunEnded                 a run you wait for ended without a result              (raised to the caller)
+├── EventError               this event cannot be understood or accepted            → dead letters
+│   ├── SchemaError          its bytes, attributes or data do not fit the schema
+│   └── ConflictError        its run id belongs to another spec
+├── PermanentError           this run cannot go on                                  → run.failed
+│   ├── SpecError            its spec has faults; `faults` lists all of them
+│   ├── CircuitError         a circuit cannot be read, bound, compiled or measured
+│   ├── CorruptObject        a stored object does not match its digest
+│   └── MissingObject        a stored object that must exist does not
+└── TemporaryError           the same call may work later; `retry_after` seconds    → delivered again
+    └── StoreUnavailable     the store did not answer
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ __all__ = [
     "MissingExtra",
     "MissingObject",
     "PermanentError",
+    "RunEnded",
     "SchemaError",
     "SpecError",
     "StoreUnavailable",
@@ -65,6 +67,17 @@ class MissingExtra(UsageError):
 
     def __init__(self, module: str, extra: str) -> None:
         super().__init__(f"{module} is not installed", hint=f"pip install 'varloop[{extra}]'")
+
+
+class RunEnded(VarloopError):
+    """The run failed, was cancelled, or stopped; there is no result.
+
+    :param faults: every fault of its spec, if that is why.
+    """
+
+    def __init__(self, detail: str, *, hint: str = "", run: str = "", faults: Sequence[str] = ()) -> None:
+        super().__init__(detail, hint=hint, run=run)
+        self.faults = tuple(faults)
 
 
 class EventError(VarloopError):
@@ -113,9 +126,7 @@ class TemporaryError(VarloopError):
     :param retry_after: seconds to wait before the next attempt.
     """
 
-    def __init__(
-        self, detail: str, *, retry_after: float = 1.0, hint: str = "", run: str = ""
-    ) -> None:
+    def __init__(self, detail: str, *, retry_after: float = 1.0, hint: str = "", run: str = "") -> None:
         super().__init__(detail, hint=hint, run=run)
         self.retry_after = retry_after
 

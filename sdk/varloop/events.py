@@ -97,14 +97,14 @@ class Solution(msgspec.Struct, frozen=True, kw_only=True):
     """share of the samples that gave these bits"""
 
 
-class RunSubmitted(Body, kw_only=True):
+class RunSubmitted(Body, frozen=True, kw_only=True):
     """An application asks for a run. ``spec`` is a run spec as plain data (see :mod:`varloop.spec`)."""
 
     type = PREFIX + "run.submitted"
     spec: dict[str, Any]
 
 
-class Request(Body, kw_only=True):
+class Request(Body, frozen=True, kw_only=True):
     """The points of one iteration, to be executed in one batch."""
 
     template: str
@@ -117,20 +117,20 @@ class Request(Body, kw_only=True):
     """what the optimizer remembered when it proposed these points"""
 
 
-class CircuitEncoded(Request, kw_only=True):
+class CircuitEncoded(Request, frozen=True, kw_only=True):
     """The run's circuit is compiled; carries the first points."""
 
     type = PREFIX + "circuit.encoded"
 
 
-class ParametersProposed(Request, kw_only=True):
+class ParametersProposed(Request, frozen=True, kw_only=True):
     """The optimizer's next points."""
 
     type = PREFIX + "parameters.proposed"
     advances = True
 
 
-class CircuitExecuted(Body, kw_only=True):
+class CircuitExecuted(Body, frozen=True, kw_only=True):
     """The outcome of one iteration's batch: expectation values or samples of every row."""
 
     type = PREFIX + "circuit.executed"
@@ -143,7 +143,7 @@ class CircuitExecuted(Body, kw_only=True):
     """assignment probabilities per qubit, shape (n_qubits, 2): [P(read 1 | 0), P(read 0 | 1)]"""
 
 
-class ObjectiveEvaluated(Body, kw_only=True):
+class ObjectiveEvaluated(Body, frozen=True, kw_only=True):
     """The objective at the requested points."""
 
     type = PREFIX + "objective.evaluated"
@@ -162,7 +162,7 @@ class ObjectiveEvaluated(Body, kw_only=True):
     diagnostics: dict[str, float] = {}
 
 
-class RunCompleted(Body, kw_only=True):
+class RunCompleted(Body, frozen=True, kw_only=True):
     """The run ended well. Values are those at ``parameters``, the best point evaluated."""
 
     type = PREFIX + "run.completed"
@@ -177,7 +177,7 @@ class RunCompleted(Body, kw_only=True):
     solution: Solution | None = None
 
 
-class RunFailed(Body, kw_only=True):
+class RunFailed(Body, frozen=True, kw_only=True):
     """The run cannot go on."""
 
     type = PREFIX + "run.failed"
@@ -189,14 +189,14 @@ class RunFailed(Body, kw_only=True):
     faults: list[str] = []
 
 
-class RunCancelled(Body, kw_only=True):
+class RunCancelled(Body, frozen=True, kw_only=True):
     """The run was cancelled; the best point so far, if there is one."""
 
     type = PREFIX + "run.cancelled"
     reason: str = ""
 
 
-class CancelRequested(Body, kw_only=True):
+class CancelRequested(Body, frozen=True, kw_only=True):
     """An application asks to end a run."""
 
     type = PREFIX + "run.cancel.requested"
@@ -224,7 +224,7 @@ B = TypeVar("B", bound=Body, covariant=True)
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 
 
-class Event(msgspec.Struct, Generic[B], frozen=True, kw_only=True):
+class Event(msgspec.Struct, Generic[B], frozen=True, kw_only=True, eq=False):
     """A CloudEvent with a typed body. ``run`` is the CloudEvents subject and partition key."""
 
     id: Text
@@ -237,6 +237,19 @@ class Event(msgspec.Struct, Generic[B], frozen=True, kw_only=True):
     iteration: int = 0
     traceparent: str = ""
     tracestate: str = ""
+    encoded: bytes = b""
+    """data as JSON, if it was encoded already: the id depends on these very bytes"""
+
+    def __eq__(self, other: object) -> bool:
+        """Equal in everything that travels."""
+        return isinstance(other, Event) and all(
+            getattr(self, name) == getattr(other, name)
+            for name in self.__struct_fields__
+            if name != "encoded"
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.source, self.id))
 
     @property
     def type(self) -> str:
@@ -244,7 +257,7 @@ class Event(msgspec.Struct, Generic[B], frozen=True, kw_only=True):
         return self.data.of if isinstance(self.data, Claim) else self.data.type
 
 
-class Claim(Body, kw_only=True):
+class Claim(Body, frozen=True, kw_only=True):
     """Stands for a body too large for an event: it lies in the store under ``ref`` (claim check)."""
 
     of: str

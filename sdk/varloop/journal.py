@@ -60,6 +60,7 @@ class Journal:
         self._store = store
         self._prefix = f"runs/{run}/journal/"
         self._recent: OrderedDict[str, bytes] = OrderedDict()
+        self._latest = -2
 
     def once(self, key: str, compute: Callable[[], bytes], *, expect_new: bool = False) -> Once[bytes]:
         """Return the recorded bytes, or compute and record them.
@@ -83,6 +84,7 @@ class Journal:
     def find(self, key: str) -> bytes | None:
         """The recorded bytes, or None."""
         if key in self._recent:
+            self._recent.move_to_end(key)
             return self._recent[key]
         data = self._store.find(self._prefix + key)
         if data is not None:
@@ -117,8 +119,7 @@ class Journal:
 
         Then a record of this iteration that this process does not know is most likely not there.
         """
-        latest = max(map(iteration_of, self._recent), default=-2)
-        return iteration - 1 <= latest <= iteration
+        return iteration - 1 <= self._latest <= iteration
 
     def _known(self, key: str) -> bytes:
         data = self.find(key)
@@ -128,6 +129,7 @@ class Journal:
 
     def _keep(self, key: str, data: bytes) -> None:
         self._recent[key] = data
+        self._latest = max(self._latest, iteration_of(key))
         if len(self._recent) > self.CAPACITY:
             self._recent.popitem(last=False)
 

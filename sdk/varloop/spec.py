@@ -39,11 +39,11 @@ class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pass
 
 
-class CircuitSpec(_Part, kw_only=True):
+class CircuitSpec(_Part, frozen=True, kw_only=True):
     """A parametric circuit: exactly one of qpy, qasm or library.
 
     ``qpy`` is base64 of zlib of Qiskit's QPY; ``qasm`` is OpenQASM 2 or 3 source; ``library`` names a
-    function of ``qiskit.circuit.library`` (``efficient_su2``, ``real_amplitudes``, …), called with ``options``.
+    function of ``qiskit.circuit.library`` (``efficient_su2``, ``real_amplitudes``, …) called with ``options``.
     """
 
     qpy: str | None = None
@@ -52,28 +52,28 @@ class CircuitSpec(_Part, kw_only=True):
     options: dict[str, Any] = {}
 
 
-class Energy(_Part, kw_only=True, tag_field="kind", tag="energy"):
+class Energy(_Part, frozen=True, kw_only=True, tag_field="kind", tag="energy"):
     """Minimise ⟨ψ(θ)|O|ψ(θ)⟩. Labels as Qiskit's: the rightmost letter acts on qubit 0."""
 
     observable: Annotated[list[tuple[str, float]], msgspec.Meta(min_length=1)]
     """(Pauli label, real coefficient) terms"""
 
 
-class _Binary(_Part, kw_only=True):
+class _Binary(_Part, frozen=True, kw_only=True):
     layers: PositiveInt = 1
     """QAOA depth p; used when the spec brings no circuit"""
     cvar: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
     """share of the best samples that the objective averages; 1 is the plain expectation value"""
 
 
-class Qubo(_Binary, kw_only=True, tag_field="kind", tag="qubo"):
+class Qubo(_Binary, frozen=True, kw_only=True, tag_field="kind", tag="qubo"):
     """Minimise Σ w·x_i·x_j + offset over x ∈ {0, 1}ⁿ; a term with i = j is linear."""
 
     terms: Annotated[list[Weight], msgspec.Meta(min_length=1)]
     offset: float = 0.0
 
 
-class Ising(_Binary, kw_only=True, tag_field="kind", tag="ising"):
+class Ising(_Binary, frozen=True, kw_only=True, tag_field="kind", tag="ising"):
     """Minimise Σ J·s_i·s_j + Σ h_i·s_i + offset over s ∈ {+1, −1}ⁿ, with s_i = 1 − 2·bit_i."""
 
     couplings: list[Weight]
@@ -81,7 +81,7 @@ class Ising(_Binary, kw_only=True, tag_field="kind", tag="ising"):
     offset: float = 0.0
 
 
-class MaxCut(_Binary, kw_only=True, tag_field="kind", tag="maxcut"):
+class MaxCut(_Binary, frozen=True, kw_only=True, tag_field="kind", tag="maxcut"):
     """Cut a weighted graph: minimise −Σ w over the edges whose ends get different bits."""
 
     edges: Annotated[list[Weight], msgspec.Meta(min_length=1)]
@@ -91,14 +91,14 @@ class MaxCut(_Binary, kw_only=True, tag_field="kind", tag="maxcut"):
 Problem = Energy | Qubo | Ising | MaxCut
 
 
-class OptimizerSpec(_Part, kw_only=True):
+class OptimizerSpec(_Part, frozen=True, kw_only=True):
     """An optimizer by name, with its own options (see :mod:`varloop.optimizers`)."""
 
     name: str = "spsa"
     options: dict[str, Any] = {}
 
 
-class Budget(_Part, kw_only=True):
+class Budget(_Part, frozen=True, kw_only=True):
     """When a run must stop. Reaching any of these ends it well, with the best point so far."""
 
     iterations: PositiveInt = 100
@@ -110,8 +110,8 @@ class Budget(_Part, kw_only=True):
     """stop when the best value improved by less than this over the last 10 iterations"""
 
 
-class RunSpec(_Part, kw_only=True):
-    """Everything that defines a run. The same spec and seed give the same result, bit for bit, on a simulator."""
+class RunSpec(_Part, frozen=True, kw_only=True):
+    """Everything that defines a run. The same spec gives the same result, bit for bit, on a simulator."""
 
     problem: Problem
     circuit: CircuitSpec | None = None
@@ -229,8 +229,9 @@ def _weights(problem: Problem) -> list[str]:
             name, numbers = "couplings", [*fields, offset]
         case MaxCut(edges=weights):
             name, numbers = "edges", []
+    apart = "" if name == "terms" else "different and "
     faults = [
-        f"problem.{name}[{k}]: nodes must be ≥ 0 and {'' if name == 'terms' else 'different and '}the weight finite"
+        f"problem.{name}[{k}]: nodes must be ≥ 0 and {apart}the weight finite"
         for k, (i, j, w) in enumerate(weights)
         if min(i, j) < 0 or not math.isfinite(w) or (i == j and name != "terms")
     ]

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from varloop.app import Function, Pipelines
-from varloop.codec import OWN_SOURCE, encode_body, from_json, to_json
+from varloop.codec import OWN_SOURCE, from_json, to_json
 from varloop.context import Context, Resources
 from varloop.errors import EventError, PermanentError, TemporaryError, UsageError, VarloopError
 from varloop.events import Body, Event, RunFailed, RunSubmitted, Terminal, event_id
@@ -103,7 +103,9 @@ class Invoker:
                 error = worse
         return self._dead_end(function, Verdict.DEAD, error)
 
-    def _dead_end(self, function: Function, verdict: Verdict, error: Exception, delay: float = 0.0) -> Outcome:
+    def _dead_end(
+        self, function: Function, verdict: Verdict, error: Exception, delay: float = 0.0
+    ) -> Outcome:
         reason = mask(str(error))
         return Outcome(
             verdict, delay=delay, reason=reason, error=type(error).__name__, function=function.name
@@ -138,7 +140,7 @@ class Invoker:
 
 def replace_data(event: Event[Any], data: Body) -> Event[Any]:
     """The event with another body."""
-    return event if data is event.data else msgspec.structs.replace(event, data=data)
+    return event if data is event.data else msgspec.structs.replace(event, data=data, encoded=b"")
 
 
 class _Step:
@@ -150,13 +152,12 @@ class _Step:
         self._event = event
         self._attempt = attempt
         self._context = Context(invoker.resources, event, function.name)
-        self._encoded: list[bytes] = []
         self.events: tuple[Event[Any], ...] = ()
 
     def record(self) -> bytes:
         """Call the function and make the record of its outcome."""
         self.call()
-        raws = [msgspec.Raw(to_json(event, data)) for event, data in zip(self.events, self._encoded, strict=True)]
+        raws = [msgspec.Raw(to_json(event)) for event in self.events]
         calls = self._invoker.calls[self._event.run]
         return write_record(Record(events=raws, memory=self._context.memory, calls=calls))
 
@@ -194,7 +195,9 @@ class _Step:
             return [self._failure(error, error.hint)]
         except Exception as error:
             log.exception("%s failed, run %s", self._function.name, self._event.run)
-            return [self._failure(error, hint="an unexpected error in the function; its log has the traceback")]
+            return [
+                self._failure(error, hint="an unexpected error in the function; its log has the traceback")
+            ]
 
     def _checked(self, returned: Any) -> list[Body]:
         bodies = [returned] if isinstance(returned, Body) else list(returned or ())
@@ -219,15 +222,13 @@ class _Step:
         terminal = next(body for body in bodies if isinstance(body, Terminal))
         journal = self._invoker.resources.journal(self._event.run)
         data = journal.once("end", lambda: to_json(self._envelope(terminal, now))).value
-        winner = from_json(data, self._invoker.pipelines.types)
-        self.events, self._encoded = (winner,), [encode_body(winner.data)]
+        self.events = (from_json(data, self._invoker.pipelines.types),)
 
     def _envelope(self, body: Body, now: float) -> Event[Any]:
         """The event that carries a body."""
         cause = self._event
         iteration = cause.iteration + body.advances
         data, encoded = self._invoker.resources.claims.deposit(body)
-        self._encoded.append(encoded)
         return Event(
             id=event_id(cause.pipeline, cause.run, iteration, body.type, encoded),
             source=OWN_SOURCE + self._function.name,
@@ -238,4 +239,5 @@ class _Step:
             iteration=iteration,
             traceparent=cause.traceparent,
             tracestate=cause.tracestate,
+            encoded=encoded,
         )

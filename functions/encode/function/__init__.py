@@ -1,0 +1,12 @@
+"""The encode step: from a run's spec to a compiled circuit and the first points."""
+
+from .step import app
+
+__all__ = ["app", "new"]
+
+
+def new() -> object:
+    """The function as Knative's func runtime hosts it."""
+    from varloop.host.http import serve_function
+
+    return serve_function(app)

@@ -1,0 +1,60 @@
+"""encode: run.submitted → circuit.encoded."""
+
+from __future__ import annotations
+
+from varloop import optimizers
+from varloop.app import App
+from varloop.context import Context
+from varloop.errors import SpecError
+from varloop.events import CircuitEncoded, Event, RunSubmitted
+from varloop.loop import Cost, Loop, opened
+from varloop.quantum import check
+from varloop.quantum.gradients import choose, plan
+from varloop.quantum.templates import Template
+from varloop.spec import RunSpec, parse
+
+app = App()
+
+
+@app.function(on=RunSubmitted, emits=CircuitEncoded)
+def encode(event: Event[RunSubmitted], ctx: Context) -> CircuitEncoded:
+    """Check the spec, compile its circuit once, and ask the optimizer for the first points."""
+    spec = parse(event.data.spec, optimizers.faults, check.faults)
+    template = ctx.templates.of(spec, ctx.backends.get(spec.backend))
+    optimizer = optimizers.create(spec.optimizer, spec.seed)
+    state = optimizer.start(first_parameters(spec, template, ctx))
+    ask = optimizer.ask(state)
+    if ask is None:
+        raise SpecError([f"optimizer: {spec.optimizer.name} has nothing to ask for this circuit"])
+    gradient = choose(spec.gradient, optimizer.needs_gradient, template.angles)
+    loop = Loop(
+        optimizer=state,
+        points=ask.points,
+        template=template.key,
+        gradient=gradient,
+        cost=cost(spec, template, gradient, ask.points[0]),
+        deadline=spec.budget.deadline and (event.time or ctx.clock.now()) + spec.budget.deadline,
+    )
+    if faults := opened(loop, spec.budget, ask):
+        raise SpecError(faults)
+    return CircuitEncoded(
+        template=template.key,
+        points=ask.points,
+        gradient=gradient if ask.gradient else "none",
+        memo=ctx.remember(loop),
+    )
+
+
+def first_parameters(spec: RunSpec, template: Template, ctx: Context) -> list[float]:
+    """The spec's, or small ones from its seed, in the circuit's parameter order."""
+    if spec.initial is not None:
+        return spec.initial
+    return [float(x) for x in ctx.rng.normal(0.0, 0.1, template.angles.matrix.shape[1])]
+
+
+def cost(spec: RunSpec, template: Template, gradient: str, point: list[float]) -> Cost:
+    """Shots per row, rows of a gradient, and shots of the readout calibration."""
+    shots = spec.shots or 0
+    rows = len(plan(template.angles, [point], gradient, 0).rows) - 1
+    calibration = 2 * shots if spec.mitigation == "readout" else 0
+    return Cost(shots * len(template.circuits), rows, calibration)

@@ -1,0 +1,12 @@
+"""The execute step: one batched job per iteration, on a simulator or a device."""
+
+from .step import app
+
+__all__ = ["app", "new"]
+
+
+def new() -> object:
+    """The function as Knative's func runtime hosts it."""
+    from varloop.host.http import serve_function
+
+    return serve_function(app)

@@ -1,0 +1,157 @@
+"""The HTTP host: one function behind CloudEvents over HTTP, as Knative delivers and expects them.
+
+A reply event goes back in the response. Status codes are Knative's contract: 2xx is done; 408, 409, 429
+and 5xx are delivered again; any other 4xx goes to the dead letter sink.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from varloop.app import App, Pipelines
+from varloop.codec import (
+    BATCH,
+    MAX_BYTES,
+    Types,
+    batch_from_json,
+    batch_to_json,
+    from_http,
+    from_json,
+    to_http,
+)
+from varloop.context import Resources
+from varloop.errors import SchemaError, UsageError
+from varloop.events import Body, Event
+from varloop.host.invoke import Invoker, Outcome, Verdict
+from varloop.secrets import mask
+from varloop.store import open_store
+
+if TYPE_CHECKING:
+    from flask import Flask, Response
+
+__all__ = ["FunctionHost", "create_app", "serve_function"]
+
+log = logging.getLogger("varloop.host")
+
+NO_CONTENT, BAD, TOO_LARGE, REFUSED, BUSY = 204, 400, 413, 422, 503
+
+
+def create_app(invoker: Invoker, types: Types) -> Flask:
+    """The Flask application of a function.
+
+    :param types: bodies it can read, by CloudEvents type.
+    """
+    from flask import Flask, request
+
+    app = Flask("varloop")
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BYTES
+    turn = threading.Lock()
+
+    @app.post("/")
+    def receive() -> Response:
+        headers, body = dict(request.headers), request.get_data()
+        try:
+            if request.mimetype == BATCH:
+                events = [from_json(raw, types) for raw in batch_from_json(body)]
+            else:
+                events = [from_http(headers, body, types)]
+        except SchemaError as error:
+            return _problem(BAD, type(error).__name__, mask(str(error)))
+        with turn:
+            outcomes = [invoker.invoke(event) for event in events]
+        return _worst(outcomes) or _reply(
+            [event for outcome in outcomes for event in outcome.events], request
+        )
+
+    @app.get("/health/<probe>")
+    def health(probe: str) -> str:
+        return "OK"
+
+    @app.errorhandler(TOO_LARGE)
+    def too_large(error: Exception) -> Response:
+        return _problem(
+            TOO_LARGE,
+            "SchemaError",
+            f"the event is larger than {MAX_BYTES} bytes (put large data into the store)",
+        )
+
+    return app
+
+
+def _worst(outcomes: Iterable[Outcome]) -> Response | None:
+    """The answer to a delivery that is not done: later beats never, so that nothing is lost."""
+    by_verdict = {outcome.verdict: outcome for outcome in outcomes}
+    if retry := by_verdict.get(Verdict.RETRY):
+        response = _problem(BUSY, retry.error, retry.reason)
+        response.headers["Retry-After"] = str(max(1, round(retry.delay)))
+        return response
+    if dead := by_verdict.get(Verdict.DEAD):
+        return _problem(REFUSED, dead.error, dead.reason)
+    return None
+
+
+def _reply(events: list[Event[Body]], request: Any) -> Response:
+    """The reply event; several only to a sender of batches."""
+    from flask import Response
+
+    if not events:
+        return Response(status=NO_CONTENT)
+    if request.mimetype == BATCH:
+        return Response(batch_to_json(events), status=200, content_type=BATCH)
+    if len(events) > 1:
+        return _problem(500, "UsageError", "the function emitted several events; an HTTP reply carries one")
+    headers, body = to_http(events[0])
+    return Response(body, status=200, headers=headers)
+
+
+def _problem(status: int, error: str, detail: str) -> Response:
+    """An RFC 9457 problem."""
+    from flask import Response, json
+
+    body = json.dumps({"status": status, "title": error, "detail": detail})
+    return Response(body, status=status, content_type="application/problem+json")
+
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+
+
+class FunctionHost:
+    """An instance of a function under Knative's func runtime (``new()`` returns it)."""
+
+    def __init__(self, app: Flask) -> None:
+        from a2wsgi import WSGIMiddleware
+
+        self._asgi = WSGIMiddleware(app.wsgi_app, workers=4)  # type: ignore[arg-type]
+
+    async def handle(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        """Serve one request (ASGI)."""
+        await self._asgi(scope, receive, send)  # type: ignore[arg-type]
+
+    def alive(self) -> tuple[bool, str]:
+        """Liveness."""
+        return True, "alive"
+
+    def ready(self) -> tuple[bool, str]:
+        """Readiness."""
+        return True, "ready"
+
+
+def serve_function(*apps: App, store: str = "") -> FunctionHost:
+    """Host functions under Knative's func runtime.
+
+    :param store: URL of the store; by default the environment's ``VARLOOP_STORE``.
+    """
+    url = store or os.environ.get("VARLOOP_STORE", "")
+    if not url:
+        raise UsageError(
+            "VARLOOP_STORE is not set", hint="set it to the URL of the store the functions share"
+        )
+    pipelines = Pipelines(apps)
+    resources = Resources(open_store(url), types=pipelines.types)
+    invoker = Invoker(pipelines, resources, host=os.environ.get("HOSTNAME", "http"))
+    return FunctionHost(create_app(invoker, pipelines.types))

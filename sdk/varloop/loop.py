@@ -1,0 +1,165 @@
+"""The classical side of the loop: from measured values and the budget to the next request, or to the end.
+
+Pure data in, pure data out. ``encode`` opens a loop, ``optimize`` advances it; between them it rests in
+the run's journal.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+
+from varloop.evaluation import Evaluation
+from varloop.events import ObjectiveEvaluated, RunCompleted, Solution
+from varloop.optimizers import Ask, Optimizer
+from varloop.spec import Budget
+
+__all__ = ["Best", "Cost", "Loop", "advance", "opened", "progress"]
+
+PATIENCE = 10
+"""iterations over which ``budget.tolerance`` asks for an improvement"""
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """What a request costs."""
+
+    row: int
+    """shots per row of angles: shots × measurement groups; 0 when exact"""
+    gradient: int
+    """rows of a gradient"""
+    fixed: int = 0
+    """shots of the first request beside its rows (readout calibration)"""
+
+    def of(self, points: int, gradient: bool) -> int:
+        """Shots of a request."""
+        return self.row * (points + self.gradient * gradient)
+
+
+class Best(msgspec.Struct, frozen=True):
+    """The lowest value seen and where."""
+
+    value: float
+    error: float
+    parameters: list[float]
+    solution: Solution | None = None
+
+
+class Loop(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a run stands, as its journal keeps it after each iteration."""
+
+    optimizer: dict[str, Any]
+    """the optimizer's own state"""
+    points: list[list[float]]
+    """points of the request under way"""
+    template: str
+    gradient: str
+    """how gradients are measured; none if the optimizer needs none"""
+    cost: Cost
+    deadline: float | None = None
+    """seconds since the epoch"""
+    iterations: int = 0
+    """finished ones"""
+    shots: int = 0
+    """used so far"""
+    value: float | None = None
+    """lowest value of the latest iteration's points"""
+    error: float = 0.0
+    """its standard error"""
+    best: Best | None = None
+    lows: list[float] = []
+    """best value after each of the latest iterations, at most PATIENCE + 1"""
+    solution: Solution | None = None
+    """best assignment sampled in any iteration, for binary problems"""
+    stopping: str = ""
+    """why the request under way is the last one; empty while the loop goes on"""
+
+
+def opened(loop: Loop, budget: Budget, ask: Ask) -> list[str]:
+    """Faults that keep a loop from starting within its budget."""
+    need = loop.cost.of(len(ask.points), ask.gradient) + loop.cost.fixed + _reserve(loop)
+    if budget.shots is not None and need > budget.shots:
+        return [f"budget.shots: {budget.shots}, but the first iteration and the final value need {need}"]
+    return []
+
+
+def progress(loop: Loop, measured: ObjectiveEvaluated) -> Loop:
+    """Take note of an iteration's values."""
+    low = min(range(len(measured.values)), key=measured.values.__getitem__)
+    value, error = measured.values[low], measured.errors[low]
+    best = loop.best
+    if best is None or value < best.value or (loop.stopping and loop.cost.row):
+        best = Best(value, error, loop.points[low], measured.solution)
+    solution = loop.solution
+    if measured.solution is not None and (solution is None or measured.solution.cost < solution.cost):
+        solution = measured.solution
+    return msgspec.structs.replace(
+        loop,
+        iterations=loop.iterations + (not loop.stopping),
+        shots=loop.shots + measured.shots,
+        value=value,
+        error=error,
+        best=best,
+        solution=solution,
+        lows=[*loop.lows, best.value][-PATIENCE - 1 :],
+    )
+
+
+def advance(
+    loop: Loop, measured: ObjectiveEvaluated, optimizer: Optimizer, budget: Budget, now: float
+) -> tuple[Loop, Ask | RunCompleted]:
+    """The loop after an iteration, and the next request or the result.
+
+    A run that stops measures its final point once more, unless that very point has an exact value
+    already: the lowest of many noisy values is biased, a fresh value is not.
+    """
+    loop = progress(loop, measured)
+    if loop.stopping:
+        return loop, _completed(loop, loop.stopping)
+    evaluation = Evaluation(measured.values, measured.errors, measured.gradient, measured.gradient_errors)
+    state = optimizer.tell(loop.optimizer, evaluation)
+    loop = msgspec.structs.replace(loop, optimizer=state)
+    if loop.deadline is not None and now >= loop.deadline:
+        return loop, _completed(loop, "deadline")
+    ask = optimizer.ask(state)
+    reason = "converged" if ask is None else _exhausted(loop, budget, ask)
+    if not reason and ask is not None:
+        return msgspec.structs.replace(loop, points=ask.points), ask
+    final = optimizer.best(state)
+    if loop.best is not None and loop.best.parameters == final and not loop.cost.row:
+        return loop, _completed(loop, reason)
+    return msgspec.structs.replace(loop, points=[final], stopping=reason), Ask([final], False)
+
+
+def _exhausted(loop: Loop, budget: Budget, ask: Ask) -> str:
+    """Why the next request must not be made, or nothing."""
+    if loop.iterations >= budget.iterations:
+        return "iterations"
+    need = loop.cost.of(len(ask.points), ask.gradient) + _reserve(loop)
+    if budget.shots is not None and loop.shots + need > budget.shots:
+        return "shots"
+    if budget.tolerance is not None and len(loop.lows) > PATIENCE:
+        improved = loop.lows[0] - loop.lows[-1]
+        if improved < budget.tolerance:
+            return "converged"
+    return ""
+
+
+def _reserve(loop: Loop) -> int:
+    """Shots of the final value."""
+    return loop.cost.of(1, False)
+
+
+def _completed(loop: Loop, reason: str) -> RunCompleted:
+    best = loop.best
+    assert best is not None and math.isfinite(best.value)  # noqa: S101  progress() came first
+    return RunCompleted(
+        value=best.value,
+        error=best.error,
+        parameters=best.parameters,
+        iterations=loop.iterations,
+        shots=loop.shots,
+        reason=reason,
+        solution=loop.solution,
+    )

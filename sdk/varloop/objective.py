@@ -1,0 +1,53 @@
+"""From the measured rows of one batch to the objective at its points: what a postprocess step does."""
+
+from __future__ import annotations
+
+from numpy.typing import ArrayLike
+
+from varloop.events import CircuitExecuted, ObjectiveEvaluated, Solution
+from varloop.quantum.estimate import best_solution, estimate
+from varloop.quantum.gradients import combine, plan
+from varloop.quantum.problems import is_binary
+from varloop.quantum.templates import Template
+from varloop.spec import RunSpec
+
+__all__ = ["evaluate", "objective"]
+
+
+def evaluate(executed: CircuitExecuted, template: Template, spec: RunSpec, seed: int) -> ObjectiveEvaluated:
+    """The objective of the spec's problem.
+
+    :param seed: of the iteration, the one its batch was made with (``ctx.seed``).
+    """
+    values, variances = estimate(template, executed, spec.problem, spec.mitigation)
+    solution = None
+    if is_binary(spec.problem) and executed.samples is not None:
+        solution = best_solution(executed.samples, spec.problem)
+    return objective(executed, template, seed, values, variances, solution)
+
+
+def objective(
+    executed: CircuitExecuted,
+    template: Template,
+    seed: int,
+    values: ArrayLike,
+    variances: ArrayLike,
+    solution: Solution | None = None,
+) -> ObjectiveEvaluated:
+    """The objective from values of your own.
+
+    :param values: one per row of the batch, shape (n_rows,): the points first, then the gradient's shifts.
+    :param variances: variance of each value, shape (n_rows,); 0 when exact.
+    """
+    request = executed.request
+    rows = plan(template.angles, request.points, request.gradient, seed)
+    measured = combine(rows, values, variances)
+    return ObjectiveEvaluated(
+        memo=request.memo,
+        values=measured.values,
+        errors=measured.errors,
+        gradient=measured.gradient,
+        gradient_errors=measured.gradient_errors,
+        shots=executed.job.shots,
+        solution=solution,
+    )
