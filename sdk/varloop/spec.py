@@ -43,7 +43,7 @@ class CircuitSpec(_Part, frozen=True, kw_only=True):
     """A parametric circuit: exactly one of qpy, qasm or library.
 
     ``qpy`` is base64 of zlib of Qiskit's QPY; ``qasm`` is OpenQASM 2 or 3 source; ``library`` names a
-    function of ``qiskit.circuit.library`` (``efficient_su2``, ``real_amplitudes``, …) called with ``options``.
+    function of ``qiskit.circuit.library`` (``efficient_su2``, …) called with ``options``.
     """
 
     qpy: str | None = None
