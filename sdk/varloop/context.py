@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from varloop.quantum.backends import Backends
-    from varloop.quantum.templates import TemplatePool
+    from varloop.quantum.templates import Template, TemplatePool
 
 __all__ = ["Context", "Resources"]
 
@@ -54,7 +54,7 @@ class Resources:
     @cached_property
     def templates(self) -> TemplatePool:
         """Compiled circuits."""
-        from varloop.quantum.templates import TemplatePool
+        from varloop.quantum.templates import Template, TemplatePool
 
         return TemplatePool(self.store)
 
@@ -159,6 +159,10 @@ class Context:
     def templates(self) -> TemplatePool:
         """Compiled circuits."""
         return self._resources.templates
+
+    def template(self, key: str) -> Template:
+        """The compiled circuit of the run with this key."""
+        return self.templates.get(key, self.spec, self.backends.get(self.spec.backend))
 
     @property
     def seed(self) -> int:

@@ -13,6 +13,4 @@ app = App()
 @app.function(on=CircuitExecuted, emits=ObjectiveEvaluated, pure=True)
 def postprocess(event: Event[CircuitExecuted], ctx: Context) -> ObjectiveEvaluated:
     """The objective at every point with its standard error, and the gradient if it was measured."""
-    spec = ctx.spec
-    template = ctx.templates.get(event.data.request.template, spec, ctx.backends.get(spec.backend))
-    return evaluate(event.data, template, spec, ctx.seed)
+    return evaluate(event.data, ctx.template(event.data.request.template), ctx.spec, ctx.seed)

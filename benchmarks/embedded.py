@@ -1,0 +1,324 @@
+"""The embedded loop against the tightest hand-written Aer loop and against the loop people usually write.
+
+    python benchmarks/embedded.py [--rounds 7] [--iterations 40] [--output benchmarks/results/embedded.md]
+
+All contestants solve the same problem with the same optimizer steps on the same simulator, in one process and
+in turn (varloop, tight, usual, varloop, …). A figure is the median time of an iteration in a round; what is
+reported are ratios of figures of the same round: their median and their range over the rounds. Absolute
+times belong to the machine and are shown for orientation only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import qiskit
+import qiskit_aer
+from numpy.typing import NDArray
+from qiskit import QuantumCircuit, transpile
+from qiskit.circuit.library import efficient_su2
+from qiskit.quantum_info import SparsePauliOp
+from qiskit_aer import AerSimulator
+from qiskit_aer.primitives import EstimatorV2
+
+import varloop
+from varloop.client import EmbeddedClient
+from varloop.events import CircuitEncoded, ParametersProposed
+from varloop.quantum.grouping import group
+
+Array = NDArray[np.float64]
+SEED = 11
+
+
+@dataclass(frozen=True)
+class Case:
+    """One problem, energies alone or with gradients, exact or sampled."""
+
+    name: str
+    circuit: QuantumCircuit
+    observable: SparsePauliOp
+    gradient: bool
+    shots: int | None
+
+    @property
+    def title(self) -> str:
+        return f"{self.name} {'E+grad' if self.gradient else 'E'} {self.shots or 'exact'}"
+
+    @property
+    def spec(self) -> dict[str, object]:
+        """What varloop is asked: gradient descent with parameter shift, or SPSA with two points."""
+        options = {"learning_rate": 0.05}
+        if not self.gradient:
+            options |= {"perturbation": 0.1, "calibration": 0}
+        return {
+            "circuit": self.circuit,
+            "observable": self.observable,
+            "optimizer": varloop.OptimizerSpec(
+                name="gradient-descent" if self.gradient else "spsa", options=options
+            ),
+            "shots": self.shots,
+            "seed": SEED,
+            "initial": list(start(self.circuit)),
+        }
+
+
+def start(circuit: QuantumCircuit) -> Array:
+    return np.random.default_rng(SEED).normal(0.0, 0.1, circuit.num_parameters)
+
+
+def h2() -> SparsePauliOp:
+    single = {"IIII": -0.0905789861, "IZIZ": 0.1689275387, "ZIZI": 0.1746434307}
+    several = {
+        0.1721839326: ("IIIZ", "IZII"),
+        -0.2257534922: ("IIZI", "ZIII"),
+        0.1209126326: ("IIZZ", "ZZII"),
+        0.1661454326: ("ZIIZ", "IZZI"),
+        0.0452327999: ("YYYY", "XXYY", "YYXX", "XXXX"),
+    }
+    terms = [(label, weight) for weight, labels in several.items() for label in labels]
+    return SparsePauliOp.from_list([*single.items(), *terms])
+
+
+def tfim(sites: int) -> SparsePauliOp:
+    bonds = [("ZZ", [site, site + 1], -1.0) for site in range(sites - 1)]
+    return SparsePauliOp.from_sparse_list(bonds + [("X", [site], -1.0) for site in range(sites)], sites)
+
+
+# ---------------------------------------------------------------- contestants: each yields after an iteration
+
+
+def by_varloop(case: Case, client: EmbeddedClient, iterations: int, store: Inside) -> Iterator[None]:
+    """The loop as a user writes it; an iteration is the time between two requests."""
+    with store.watching(client):
+        run = client.submit(varloop.build_spec(**case.spec, budget=iterations))  # type: ignore[arg-type]
+        for event in run.watch():
+            if isinstance(event.data, ParametersProposed | CircuitEncoded):
+                yield
+
+
+class Inside:
+    """Times what the backend itself takes, so that the rest is varloop."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def watching(self, client: EmbeddedClient) -> Inside:
+        self._backend = client.resources.backends.get("aer")
+        self._run = self._backend.run
+        return self
+
+    def __enter__(self) -> None:
+        def timed(*args: object, **options: object) -> object:
+            begin = time.perf_counter()
+            try:
+                return self._run(*args, **options)
+            finally:
+                self.seconds.append(time.perf_counter() - begin)
+
+        self._backend.run = timed
+
+    def __exit__(self, *_: object) -> None:
+        self._backend.run = self._run
+
+
+def tight_exact(case: Case) -> Callable[[Array], Array]:
+    """One job, one circuit, all rows bound inside Aer; expectation value taken by the simulator."""
+    simulator = AerSimulator(method="statevector", **fastest(case))
+    circuit = transpile(case.circuit, simulator, optimization_level=1)
+    parameters = list(circuit.parameters)
+    circuit.save_expectation_value(case.observable, range(circuit.num_qubits), label="e")
+
+    def energies(rows: Array) -> Array:
+        binds = [{p: column for p, column in zip(parameters, rows.T.tolist(), strict=True)}]
+        result = simulator.run(circuit, parameter_binds=binds, shots=1).result()
+        return np.array([entry.data.e for entry in result.results])
+
+    return energies
+
+
+def tight_sampled(case: Case) -> Callable[[Array], Array]:
+    """One job with one circuit per measurement basis, all rows bound inside Aer."""
+    simulator = AerSimulator(method="statevector", seed_simulator=SEED, **fastest(case))
+    terms = case.observable.to_list()
+    bases = group(case.observable)
+    constant = sum(weight.real for label, weight in terms if set(label) == {"I"})
+    circuits, readers = [], []
+    for basis in bases:
+        measured = case.circuit.copy()
+        for qubit, letter in enumerate(reversed(basis.basis)):
+            if letter == "Y":
+                measured.sdg(qubit)
+            if letter in "XY":
+                measured.h(qubit)
+        measured.measure_all()
+        circuits.append(transpile(measured, simulator, optimization_level=1))
+        masks = [int("".join("01"[c != "I"] for c in terms[t][0]), 2) for t in basis.terms]
+        readers.append((masks, [terms[t][1].real for t in basis.terms]))
+    parameters = [list(circuit.parameters) for circuit in circuits]
+
+    def energies(rows: Array) -> Array:
+        binds = [dict(zip(names, rows.T.tolist(), strict=True)) for names in parameters]
+        result = simulator.run(
+            circuits, parameter_binds=[[b] for b in binds] if False else [b for b in binds], shots=case.shots
+        ).result()
+        values = np.full(len(rows), constant)
+        for number, entry in enumerate(result.results):
+            masks, weights = readers[number // len(rows)]
+            counts = entry.data.counts
+            outcomes = np.fromiter((int(key, 16) for key in counts), dtype=np.int64, count=len(counts))
+            shares = np.fromiter(counts.values(), dtype=float, count=len(counts)) / case.shots
+            for mask, weight in zip(masks, weights, strict=True):
+                parity = np.bitwise_count(outcomes & mask) & 1
+                values[number % len(rows)] += weight * float(shares @ (1 - 2.0 * parity))
+        return values
+
+    return energies
+
+
+def usual(case: Case) -> Callable[[Array], Array]:
+    """One primitive call per circuit, as most tutorials and many libraries do."""
+    estimator = EstimatorV2()
+    precision = 0.0 if case.shots is None else case.shots**-0.5
+    circuit = transpile(case.circuit, AerSimulator(), optimization_level=1)
+
+    def energies(rows: Array) -> Array:
+        calls = (estimator.run([(circuit, case.observable, row)], precision=precision) for row in rows)
+        return np.array([float(call.result()[0].data.evs) for call in calls])
+
+    return energies
+
+
+def fastest(case: Case) -> dict[str, object]:
+    """Aer's best settings for this case, found by trying: the tight loop is given every advantage."""
+    return {"runtime_parameter_bind_enable": True, "max_parallel_threads": 1}
+
+
+def by_hand(case: Case, energies: Callable[[Array], Array], iterations: int) -> Iterator[None]:
+    """The optimizer's steps by hand, as tight as NumPy allows."""
+    x = start(case.circuit)
+    rng = np.random.default_rng(SEED)
+    n, shift = len(x), np.pi / 2
+    for step in range(iterations):
+        yield
+        if case.gradient:
+            rows = np.tile(x, (2 * n + 1, 1))
+            rows[np.arange(1, n + 1), np.arange(n)] += shift
+            rows[np.arange(n + 1, 2 * n + 1), np.arange(n)] -= shift
+            values = energies(rows)
+            x = x - 0.05 * (values[1 : n + 1] - values[n + 1 :]) / 2
+        else:
+            delta = rng.choice((-1.0, 1.0), n)
+            reach = 0.1 / (step + 1) ** 0.101
+            plus, minus = energies(np.stack([x + reach * delta, x - reach * delta]))
+            x = x - 0.05 / (step + 1) ** 0.602 * (plus - minus) / (2 * reach) * delta
+    yield
+
+
+# ---------------------------------------------------------------- measuring
+
+
+def median_iteration(iterations: Iterator[None], most_seconds: float) -> float:
+    """Median seconds between two yields; the first iterations, which warm up, are left out."""
+    marks = []
+    end = time.perf_counter() + most_seconds
+    for _ in iterations:
+        marks.append(time.perf_counter())
+        if marks[-1] > end:
+            break
+    steps = [b - a for a, b in itertools.pairwise(marks)]
+    return statistics.median(steps[min(3, len(steps) - 1) :])
+
+
+@dataclass
+class Row:
+    """Ratios of one case, one per round."""
+
+    case: Case
+    to_tight: list[float]
+    from_usual: list[float]
+    own: list[float]
+    framework: list[float]
+
+    def text(self) -> str:
+        cells = [
+            spread(self.to_tight),
+            spread(self.from_usual, digits=1),
+            f"{statistics.median(self.own) * 1e3:.2f}",
+            spread([1e3 * seconds for seconds in self.framework]),
+        ]
+        return f"| {self.case.title} | {' | '.join(cells)} |"
+
+
+def spread(values: list[float], digits: int = 2) -> str:
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})"
+
+
+def measure(case: Case, rounds: int, iterations: int) -> Row:
+    client = varloop.embedded()
+    tight = tight_sampled(case) if case.shots else tight_exact(case)
+    people = usual(case)
+    list(by_varloop(case, client, 5, Inside()))
+    list(by_hand(case, tight, 5))
+    row = Row(case, [], [], [], [])
+    for _ in range(rounds):
+        inside = Inside()
+        ours = median_iteration(by_varloop(case, client, iterations, inside), 60)
+        best = median_iteration(by_hand(case, tight, iterations), 60)
+        theirs = median_iteration(by_hand(case, people, min(iterations, 8)), 20)
+        row.to_tight.append(ours / best)
+        row.from_usual.append(theirs / ours)
+        row.own.append(ours)
+        row.framework.append(ours - statistics.median(inside.seconds[3:]))
+    return row
+
+
+def import_seconds() -> list[float]:
+    """Seconds that `import varloop` adds to a bare interpreter, per attempt; and that it loads no Qiskit."""
+    code = "import sys, time; t = time.perf_counter(); import varloop; t = time.perf_counter() - t; "
+    code += "assert not {'qiskit', 'numpy', 'scipy'} & set(sys.modules); print(t)"
+    call = partial(subprocess.run, [sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return [float(call().stdout) for _ in range(7)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--iterations", type=int, default=40)
+    parser.add_argument("--output", type=Path)
+    options = parser.parse_args()
+    problems = [("H2 (4)", efficient_su2(4, reps=1), h2()), ("TFIM (12)", efficient_su2(12, reps=2), tfim(12))]
+    table = [
+        "| case | varloop ÷ tight loop | usual loop ÷ varloop | varloop, ms | of which not the backend, ms |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    print("\n".join(table))
+    for (name, circuit, observable), gradient, shots in itertools.product(problems, (False, True), (None, 1024)):
+        case = Case(name, circuit, observable, gradient, shots)
+        heavy = name.startswith("TFIM") and gradient
+        table.append(measure(case, options.rounds, 12 if heavy else options.iterations).text())
+        print(table[-1], flush=True)
+    about = (
+        f"Median (range) over {options.rounds} rounds. `import varloop`: {spread([1e3 * s for s in import_seconds()])} ms, "
+        f"without Qiskit or NumPy.\nPython {platform.python_version()}, qiskit {qiskit.__version__}, "
+        f"qiskit-aer {qiskit_aer.__version__}, NumPy {np.__version__}. "
+        "Again: `python benchmarks/embedded.py`."
+    )
+    print(about)
+    if options.output:
+        title = "# The embedded loop against hand-written ones"
+        options.output.write_text("\n".join([title, "", *table, "", about, ""]))
+
+
+if __name__ == "__main__":
+    main()
