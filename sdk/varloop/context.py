@@ -13,7 +13,7 @@ import msgspec
 
 from varloop.claims import Claims
 from varloop.clock import Clock, SystemClock
-from varloop.codec import from_json, to_json
+from varloop.codec import encode_body, from_json, to_json
 from varloop.errors import ConflictError, EventError
 from varloop.events import BODIES, Body, Event, Memo, RunSubmitted
 from varloop.journal import Journal, memory_digest, step_key
@@ -73,7 +73,8 @@ class Resources:
         if self.store.create(key, to_json(event)):
             return
         other = self.submitted(event.run)
-        if (other.pipeline, self.claims.redeem(other)) != (event.pipeline, self.claims.redeem(event)):
+        mine, theirs = (encode_body(self.claims.redeem(each)) for each in (event, other))
+        if (event.pipeline, mine) != (other.pipeline, theirs):
             raise ConflictError(
                 "this run id belongs to another spec, which is untouched",
                 run=event.run,

@@ -45,7 +45,7 @@ def execute(event: Event[Request], ctx: Context) -> CircuitExecuted:
             shots=done.shots,
             seconds=round(ctx.clock.now() - started, 6),
         ),
-        values=None if done.values is None else done.values.tolist(),
+        values=done.values,
         samples=done.samples,
         readout=readout(done, ctx),
     )
