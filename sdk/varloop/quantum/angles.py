@@ -1,17 +1,54 @@
-"""Angles: the linear map from a circuit's parameters to the angles of its gates."""
+"""Angles: the linear map from a circuit's parameters to the angles of its gates.
+
+A parameter may appear in many gates, scaled and summed with others. Derivative rules hold for one angle of
+one gate, so every occurrence gets an angle of its own, and the chain rule through the matrix does the rest.
+Qiskit is imported only to separate a circuit.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from varloop.errors import CircuitError
+
 if TYPE_CHECKING:
-    from qiskit.circuit import QuantumCircuit
+    from qiskit.circuit import CircuitInstruction, Clbit, Operation, Parameter, QuantumCircuit, Qubit
 
 __all__ = ["Angles", "separate"]
+
+Shift = tuple[float, float]
+
+_GAP = np.sqrt(2.0)
+SHIFTS: Mapping[str, tuple[Shift, ...]] = {
+    "two-term": ((np.pi / 2, 0.5), (-np.pi / 2, -0.5)),
+    "four-term": (
+        (np.pi / 2, (_GAP + 1) / (4 * _GAP)),
+        (-np.pi / 2, -(_GAP + 1) / (4 * _GAP)),
+        (3 * np.pi / 2, -(_GAP - 1) / (4 * _GAP)),
+        (-3 * np.pi / 2, (_GAP - 1) / (4 * _GAP)),
+    ),
+}
+"""(shift in radians, weight) of each evaluation, by rule: df/da = Σ weight · f(a + shift).
+
+Two-term, for a generator with two eigenvalues one apart: Mitarai et al., PRA 98, 032309 (2018) and Schuld et
+al., PRA 99, 032331 (2019). Four-term, for eigenvalues −½, 0, ½: Anselmetti et al., New J. Phys. 23, 113010
+(2021), generalised by Wierichs et al., Quantum 6, 677 (2022).
+"""
+
+_TWO, _FOUR = "two-term", "four-term"
+RULES: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("rx", "ry", "rz", "p", "rxx", "ryy", "rzz", "rzx", "cp"), (_TWO,)),
+    **dict.fromkeys(("crx", "cry", "crz"), (_FOUR,)),
+    "u": (_TWO, _TWO, _TWO),
+    "cu": (_FOUR, _TWO, _TWO, _TWO),
+}
+"""Rule of each argument of the standard gates that are kept; other parametrised gates are decomposed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,16 +60,138 @@ class Angles:
     offset: NDArray[np.float64]
     """shape (n_angles,), radians"""
     rules: tuple[str, ...]
-    """how to differentiate by each angle: "two-term", "four-term" or "none" """
+    """how to differentiate by each angle: two-term, four-term, or none if no rule is known"""
 
     def bind(self, points: ArrayLike) -> NDArray[np.float64]:
-        """Angles of every point: (n, n_parameters) → (n, n_angles)."""
-        return np.asarray(points, dtype=np.float64) @ self.matrix.T + self.offset
+        """Angles of every point: (n, n_parameters) → (n, n_angles).
+
+        :raises CircuitError: a point does not have n_parameters numbers.
+        """
+        points = np.asarray(points, dtype=np.float64)
+        if points.ndim != 2 or points.shape[1] != self.matrix.shape[1]:
+            raise CircuitError(
+                f"points have shape {points.shape}, the circuit has {self.matrix.shape[1]} parameters: "
+                f"expected (n, {self.matrix.shape[1]})"
+            )
+        rows: NDArray[np.float64] = points @ self.matrix.T + self.offset
+        return rows
+
+    @property
+    def shiftable(self) -> bool:
+        """True if a parameter-shift rule is known for every angle."""
+        return "none" not in self.rules
+
+    @cached_property
+    def shifts(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Parameter shift at any point: what to add to its angles, and how to weigh the values.
+
+        :return: offsets (n_shifts, n_angles) and weights (n_parameters, n_shifts), so that
+            gradient = weights @ f(angles + offsets); both for the parameters, chain rule included.
+        """
+        terms = [(angle, *term) for angle, rule in enumerate(self.rules) for term in SHIFTS[rule]]
+        offsets = np.zeros((len(terms), len(self.rules)))
+        weights = np.empty((self.matrix.shape[1], len(terms)))
+        for k, (angle, shift, weight) in enumerate(terms):
+            offsets[k, angle] = shift
+            weights[:, k] = weight * self.matrix[angle]
+        return offsets, weights
 
 
 def separate(circuit: QuantumCircuit) -> tuple[QuantumCircuit, Angles]:
-    """Give every parametrised gate occurrence its own Parameter a0, a1, …, in a fixed order.
+    """Give every parametrised gate occurrence its own Parameter: ``a[0]``, ``a[1]``, … in the order of the gates.
 
-    The returned circuit's ``parameters`` are in the order of the angles.
+    Parametrised gates without a rule are decomposed until they have one. A parameter that appears where no
+    rule helps (an expression that is not affine, an opaque gate) becomes an angle itself, after the others,
+    with the rule "none". Global phases, name and metadata are dropped: no expectation value depends on them.
+
+    :return: the circuit, whose ``parameters`` are in the order of the angles, and the angles, whose
+        columns are in the order of the given circuit's ``parameters``.
     """
-    raise NotImplementedError
+    from qiskit.circuit import ParameterVector
+
+    columns = ParameterVector("varloop", len(circuit.parameters))
+    circuit = circuit.assign_parameters(dict(zip(circuit.parameters, columns, strict=True)))
+    known = set(columns)
+    separated = circuit.copy_empty_like(name="separated")
+    separated.global_phase, separated.metadata = 0, {}
+    names = ParameterVector("a", 0)
+    rows: list[NDArray[np.float64]] = []
+    rules: list[str] = []
+    for operation, qubits, clbits in _gates(circuit, circuit.qubits, circuit.clbits):
+        affine = _affine(operation, columns)
+        names.resize(len(rows) + len(affine))
+        gate = operation.to_mutable() if affine else operation
+        for k, row in affine.items():
+            gate.params[k] = names[len(rows)]
+            rows.append(row)
+            rules.append(RULES[gate.name][k])
+        separated.append(gate, qubits, clbits, copy=False)
+    opaque = sorted(parameter.index for parameter in separated.parameters if parameter in known)
+    names.resize(len(rows) + len(opaque))
+    separated.assign_parameters(
+        {columns[k]: names[len(rows) + j] for j, k in enumerate(opaque)}, inplace=True
+    )
+    rows += list(np.eye(len(columns), len(columns) + 1)[opaque])
+    table = np.array(rows).reshape(len(rows), len(columns) + 1)
+    return separated, Angles(table[:, :-1].copy(), table[:, -1].copy(), (*rules, *("none" for _ in opaque)))
+
+
+def _gates(
+    circuit: QuantumCircuit, qubits: Sequence[Qubit], clbits: Sequence[Clbit]
+) -> Iterator[tuple[Operation, list[Qubit], list[Clbit]]]:
+    """The circuit's operations on these bits; those with parameters and without a rule taken apart."""
+    for instruction in circuit.data:
+        inner = None if _has_rule(instruction) else _definition(instruction)
+        targets = [qubits[circuit.find_bit(bit).index] for bit in instruction.qubits]
+        memory = [clbits[circuit.find_bit(bit).index] for bit in instruction.clbits]
+        if inner is None:
+            yield instruction.operation, targets, memory
+        else:
+            yield from _gates(inner, targets, memory)
+
+
+def _has_rule(instruction: CircuitInstruction) -> bool:
+    if not instruction.is_parameterized():
+        return True
+    return instruction.is_standard_gate() and instruction.name in RULES
+
+
+def _definition(instruction: CircuitInstruction) -> QuantumCircuit | None:
+    """What the operation consists of, or None where Qiskit cannot tell."""
+    from qiskit.circuit import AnnotatedOperation, QuantumCircuit
+    from qiskit.exceptions import QiskitError
+
+    operation = instruction.operation
+    try:
+        if not isinstance(operation, AnnotatedOperation):
+            return operation.definition
+        from qiskit.transpiler.passes import HighLevelSynthesis
+
+        whole = QuantumCircuit(operation.num_qubits, operation.num_clbits)
+        whole.append(operation, whole.qubits, whole.clbits)
+        return HighLevelSynthesis()(whole)
+    except (QiskitError, TypeError):
+        return None
+
+
+def _affine(operation: Operation, columns: Sequence[Parameter]) -> dict[int, NDArray[np.float64]]:
+    """Of each of the operation's arguments that is affine in the parameters: coefficients, then the constant."""
+    rules = RULES.get(operation.name, ())
+    rows = {k: _row(operation.params[k], columns) for k in range(len(rules))}
+    return {k: row for k, row in rows.items() if row is not None}
+
+
+def _row(argument: object, columns: Sequence[Parameter]) -> NDArray[np.float64] | None:
+    """(n_parameters + 1,) coefficients and constant of an argument; None if it is a number or not affine."""
+    from qiskit.circuit import ParameterExpression
+
+    if not isinstance(argument, ParameterExpression) or not argument.parameters:
+        return None
+    row = np.zeros(len(columns) + 1)
+    for parameter in argument.parameters:
+        slope = argument.gradient(parameter)
+        if not isinstance(slope, (int, float)):
+            return None
+        row[parameter.index] = slope
+    row[-1] = argument.bind(dict.fromkeys(argument.parameters, 0.0)).numeric()
+    return row

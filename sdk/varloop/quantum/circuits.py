@@ -1,38 +1,215 @@
-"""Circuits on the wire: canonical QPY bytes, and circuits read from specs."""
+"""Circuits on the wire: canonical QPY bytes, and circuits read from specs.
+
+What is read here comes from outside, so every failure of a parser becomes a CircuitError, and sizes are
+checked before anything of that size is allocated.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import base64
+import io
+import re
+import struct
+import uuid
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
+from varloop.errors import CircuitError, MissingExtra
 from varloop.spec import CircuitSpec
 
 if TYPE_CHECKING:
-    from qiskit.circuit import QuantumCircuit
+    from qiskit.circuit import CircuitInstruction, Parameter, QuantumCircuit
 
-__all__ = ["from_qpy", "load", "spec_of", "to_qpy"]
+__all__ = ["MAX_BYTES", "MAX_QUBITS", "from_qpy", "load", "spec_of", "to_qpy"]
+
+MAX_BYTES = 64 << 20
+"""bytes of QPY after decompression"""
+MAX_QUBITS = 4096
+"""of a circuit that is read, idle ones included"""
+
+_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "varloop:parameters")
+_HEADER = struct.Struct("!6sBBBBQcc")
+_CIRCUIT = struct.Struct("!H1cHII")
+_OLDEST = 13
 
 
 def to_qpy(circuit: QuantumCircuit) -> bytes:
-    """zlib of QPY, canonical: circuits of the same structure give the same bytes."""
-    raise NotImplementedError
+    """zlib of QPY, canonical: two builds of one circuit give the same bytes.
+
+    Names and metadata of the circuit are dropped, identities of Parameters follow from their names, and
+    anonymous sub-circuits are inlined (their names come from a counter).
+
+    :raises CircuitError: the circuit holds something QPY cannot express.
+    """
+    from qiskit import qpy
+
+    with _boundary("the circuit cannot be written as QPY"), io.BytesIO() as buffer:
+        canonical = _canonical(circuit)
+        qpy.dump(canonical, buffer)
+        return zlib.compress(buffer.getvalue(), 6)
 
 
 def from_qpy(data: bytes) -> QuantumCircuit:
     """The circuit of :func:`to_qpy`'s bytes.
 
-    :raises CircuitError: corrupt, truncated or too large.
+    :raises CircuitError: corrupt, truncated, more than MAX_BYTES or MAX_QUBITS, or not one circuit.
     """
-    raise NotImplementedError
+    from qiskit import qpy
+    from qiskit.circuit import QuantumCircuit
+
+    with _boundary("not zlib of QPY"):
+        raw = _inflate(data)
+        _check_header(raw)
+        circuits = qpy.load(io.BytesIO(raw))
+    if len(circuits) != 1 or not isinstance(circuits[0], QuantumCircuit):
+        raise CircuitError(f"got {len(circuits)} programs in the QPY data, expected one circuit")
+    return circuits[0]
 
 
 def load(spec: CircuitSpec) -> QuantumCircuit:
-    """The circuit a spec describes.
+    """The circuit a spec describes, without its final measurements.
 
-    :raises CircuitError: it cannot be read or built.
+    :raises CircuitError: it cannot be read or built, or it measures before its end.
+    :raises MissingExtra: OpenQASM 3 needs its importer.
     """
-    raise NotImplementedError
+    if spec.qpy is not None:
+        with _boundary("not base64"):
+            data = base64.b64decode(spec.qpy, validate=True)
+        circuit = from_qpy(data)
+    elif spec.qasm is not None:
+        circuit = _from_qasm(spec.qasm)
+    else:
+        circuit = _from_library(spec.library or "", spec.options)
+    if circuit.num_clbits:
+        circuit.remove_final_measurements()
+    if any(instruction.clbits for instruction in circuit.data):
+        raise CircuitError(
+            "the circuit uses classical bits before its end: expected gates, then measurements"
+        )
+    return circuit
 
 
 def spec_of(circuit: QuantumCircuit) -> CircuitSpec:
-    """The spec that describes this circuit, as QPY."""
-    raise NotImplementedError
+    """The spec that describes this circuit, as QPY.
+
+    :raises CircuitError: the circuit holds something QPY cannot express.
+    """
+    return CircuitSpec(qpy=base64.b64encode(to_qpy(circuit)).decode("ascii"))
+
+
+def _canonical(circuit: QuantumCircuit) -> QuantumCircuit:
+    circuit = circuit.copy()
+    while names := {instruction.name for instruction in circuit.data if _anonymous(instruction)}:
+        circuit = circuit.decompose(gates_to_decompose=sorted(names))
+    circuit = circuit.assign_parameters(_identities(circuit))
+    circuit.name, circuit.metadata = "", {}
+    return circuit
+
+
+def _anonymous(instruction: CircuitInstruction) -> bool:
+    """True for a plain wrapper around a circuit, whose name Qiskit may have taken from a counter."""
+    from qiskit.circuit import ControlledGate, Gate, Instruction
+
+    if instruction.is_standard_gate():
+        return False
+    operation = instruction.operation
+    return type(operation) in (Instruction, Gate, ControlledGate) and operation.definition is not None
+
+
+def _identities(circuit: QuantumCircuit) -> dict[Parameter, Parameter]:
+    """Each parameter's equal with an identity that follows from its name."""
+    from qiskit.circuit import Parameter, ParameterVector, ParameterVectorElement
+
+    vectors: dict[str, ParameterVector] = {}
+    result: dict[Parameter, Parameter] = {}
+    for parameter in circuit.parameters:
+        if isinstance(parameter, ParameterVectorElement):
+            name, length = parameter.vector.name, len(parameter.vector)
+            identity = uuid.uuid5(_NAMESPACE, f"{name}[{length}]")
+            vector = vectors.setdefault(name, ParameterVector(name, length, uuid=identity))
+            result[parameter] = vector[parameter.index]
+        else:
+            result[parameter] = Parameter(parameter.name, uuid=uuid.uuid5(_NAMESPACE, parameter.name))
+    return result
+
+
+def _inflate(data: bytes) -> bytes:
+    """Decompress at most MAX_BYTES."""
+    inflater = zlib.decompressobj()
+    raw = inflater.decompress(data, MAX_BYTES)
+    if inflater.unconsumed_tail:
+        raise CircuitError(f"the circuit has more than {MAX_BYTES} bytes of QPY")
+    if not inflater.eof or inflater.unused_data:
+        raise CircuitError("truncated, or followed by other data")
+    return raw
+
+
+def _check_header(raw: bytes) -> None:
+    """Refuse what Qiskit's reader would trust: formats with code in them, and memory for any size stated."""
+    magic, version, *_, programs, _, kind = _HEADER.unpack_from(raw)
+    if magic != b"QISKIT" or version < _OLDEST or kind != b"q" or programs != 1:
+        raise CircuitError(f"expected QPY of version {_OLDEST} or later with one circuit")
+    start = struct.unpack_from("!Q", raw, _HEADER.size)[0] if version >= 16 else _HEADER.size
+    *_, qubits, clbits = _CIRCUIT.unpack_from(raw, start)
+    _check_size(qubits, "qubits")
+    _check_size(clbits, "classical bits")
+
+
+def _check_size(count: int, what: str) -> None:
+    if count > MAX_QUBITS:
+        raise CircuitError(f"the circuit has {count} {what}, expected at most {MAX_QUBITS}")
+
+
+def _from_qasm(source: str) -> QuantumCircuit:
+    """OpenQASM 2 or 3, by its version line; 3 is assumed without one."""
+    from qiskit import qasm2, qasm3
+    from qiskit.exceptions import MissingOptionalLibraryError
+
+    for size in re.findall(r"\[\s*([\d_]+)\s*\]", source):
+        _check_size(int(size.replace("_", "")), "bits in a register")
+    version = re.search(r"^\s*OPENQASM\s+(\d)", source, re.MULTILINE)
+    with _boundary("the OpenQASM source cannot be read"):
+        if version is not None and version[1] == "2":
+            return qasm2.loads(source)
+        try:
+            return qasm3.loads(source)
+        except MissingOptionalLibraryError as error:
+            raise MissingExtra("qiskit_qasm3_import", "qasm3") from error
+
+
+def _from_library(name: str, options: dict[str, Any]) -> QuantumCircuit:
+    """Call a function of qiskit.circuit.library."""
+    import inspect
+
+    from qiskit.circuit import QuantumCircuit, library
+
+    function = getattr(library, name, None)
+    if name.startswith("_") or not inspect.isfunction(function):
+        raise CircuitError(
+            f"qiskit.circuit.library has no function {name!r}", hint="for example efficient_su2"
+        )
+    for option in ("num_qubits", "reps"):
+        size = options.get(option)
+        _check_size(size if isinstance(size, int) else 0, option)
+    with _boundary(f"{name} of qiskit.circuit.library cannot be built with {options}"):
+        circuit = function(**options)
+    if not isinstance(circuit, QuantumCircuit):
+        raise CircuitError(
+            f"{name} of qiskit.circuit.library makes a {type(circuit).__name__}, not a circuit"
+        )
+    return circuit
+
+
+@contextmanager
+def _boundary(what: str) -> Iterator[None]:
+    """Turn any failure of a parser into a CircuitError; Rust panics are no Exception, and are caught too."""
+    from varloop.errors import VarloopError
+
+    try:
+        yield
+    except (VarloopError, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:
+        raise CircuitError(f"{what}: {type(error).__name__}: {str(error)[:256]}") from error

@@ -1,4 +1,8 @@
-"""Gradients: which rows an iteration must run, and what they add up to."""
+"""Gradients: which rows an iteration must run, and what they add up to.
+
+Law: pure functions of numbers. The step that runs the rows and the step that reads the values each build the
+same plan. Qiskit is never imported here: this runs in every iteration.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +11,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from varloop.errors import CircuitError, SpecError
 from varloop.evaluation import Evaluation
 from varloop.quantum.angles import Angles
 
-__all__ = ["Plan", "choose", "combine", "plan"]
+__all__ = ["STEP", "Plan", "choose", "combine", "plan"]
+
+STEP = 0.1
+"""radians, of finite differences and SPSA: small against a gate's period, large against shot noise"""
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The rows of one batch. The first ``n_points`` are the requested points."""
+    """The rows of one batch. The first ``n_points`` are the requested points, the others serve the gradient."""
 
     rows: NDArray[np.float64]
     """shape (n_rows, n_angles), radians"""
@@ -25,15 +33,103 @@ class Plan:
 
 
 def plan(angles: Angles, points: ArrayLike, gradient: str = "none", seed: int = 0) -> Plan:
-    """The rows to run for these points; the same arguments give the same rows, bit for bit."""
-    raise NotImplementedError
+    """The rows to run for these points; the same arguments give the same plan, bit for bit.
+
+    :param points: shape (n_points, n_parameters); the gradient is taken at the first.
+    :param gradient: one of
+
+        - none: only the points.
+        - parameter-shift: exact for any number of appearances of a parameter; 2 or 4 rows per angle
+          (formulas: :data:`varloop.quantum.angles.SHIFTS`).
+        - finite-difference: central, 2 rows per parameter, relative bias about (m·STEP)²/6 for a parameter
+          that appears m times.
+        - spsa: one random direction of ±1, 2 rows in all; unbiased up to O(STEP²) only in the mean over
+          directions (Spall, IEEE Trans. Autom. Control 37, 332 (1992)).
+    :param seed: of the direction; only spsa uses it.
+    :raises CircuitError: points of another shape, or parameter-shift where an angle has no rule.
+    """
+    points = np.asarray(points, dtype=np.float64)
+    base = angles.bind(points)
+    if gradient == "none":
+        return Plan(base, len(base), None)
+    if not len(base):
+        raise CircuitError(f"no point to take the {gradient} gradient at: expected at least one")
+    if gradient == "parameter-shift":
+        if not angles.shiftable:
+            raise CircuitError(_unshiftable(angles))
+        offsets, weights = angles.shifts
+        shifted = base[0] + offsets
+    else:
+        steps, weights = _steps(gradient, points.shape[1], seed)
+        shifted = angles.bind(points[0] + steps)
+    padded = np.zeros((weights.shape[0], len(base) + len(shifted)))
+    padded[:, len(base) :] = weights
+    return Plan(np.concatenate((base, shifted)), len(base), padded)
 
 
 def combine(plan: Plan, values: ArrayLike, variances: ArrayLike) -> Evaluation:
-    """Row values and their variances, both (n_rows,), to values, gradient and their standard errors."""
-    raise NotImplementedError
+    """What the rows' values say about the points and the gradient.
+
+    :param values: shape (n_rows,), in the order of the plan's rows.
+    :param variances: shape (n_rows,), squared standard error of each value; 0 when exact. Rows are measured
+        independently, so a weighted sum's variance is the sum of weight² · variance. The spread of SPSA's
+        random directions is not part of its error.
+    :raises CircuitError: another number of rows.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    variances = np.asarray(variances, dtype=np.float64)
+    expected = (len(plan.rows),)
+    if values.shape != expected or variances.shape != expected:
+        raise CircuitError(
+            f"got values of shape {values.shape} and variances of shape {variances.shape}, "
+            f"the batch has {len(plan.rows)} rows"
+        )
+    n = plan.n_points
+    points, errors = values[:n].tolist(), np.sqrt(variances[:n]).tolist()
+    if plan.weights is None:
+        return Evaluation(points, errors)
+    gradient = plan.weights @ values
+    spread = np.sqrt(plan.weights**2 @ variances)
+    return Evaluation(points, errors, gradient.tolist(), spread.tolist())
 
 
 def choose(gradient: str, needs_gradient: bool, angles: Angles) -> str:
-    """The gradient of a run: the spec's setting with "auto" resolved; "none" if the optimizer needs none."""
-    raise NotImplementedError
+    """The gradient of a run: none if the optimizer needs none, else the spec's setting.
+
+    "auto" is parameter-shift where every angle has a rule, else finite-difference.
+
+    :raises SpecError: the setting cannot serve this optimizer or this circuit.
+    """
+    if not needs_gradient:
+        return "none"
+    if gradient == "auto":
+        return "parameter-shift" if angles.shiftable else "finite-difference"
+    if gradient == "none":
+        raise SpecError(["gradient: none, but the optimizer needs one; expected auto"])
+    if gradient == "parameter-shift" and not angles.shiftable:
+        raise SpecError([f"gradient: {_unshiftable(angles)}"])
+    return gradient
+
+
+def _steps(gradient: str, n_parameters: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Steps (n_steps, n_parameters) from the point, and weights (n_parameters, n_steps) of the values."""
+    if gradient == "finite-difference":
+        directions: NDArray[np.float64] = np.eye(n_parameters)
+    elif gradient == "spsa":
+        signs = np.random.default_rng(seed).integers(0, 2, (1, n_parameters))
+        directions = np.asarray(2.0 * signs - 1.0, dtype=np.float64)
+    else:
+        raise CircuitError(
+            f"unknown gradient {gradient!r}: expected none, parameter-shift, finite-difference or spsa"
+        )
+    both = np.concatenate((directions, -directions))
+    return STEP * both, np.divide(both.T, 2 * STEP)
+
+
+def _unshiftable(angles: Angles) -> str:
+    count = angles.rules.count("none")
+    return (
+        f"parameter-shift needs a shift rule for every angle; {count} of {len(angles.rules)} have none "
+        "(a parameter in an expression that is not affine, or in an opaque gate): expected auto, "
+        "finite-difference or spsa"
+    )

@@ -1,13 +1,19 @@
-"""Problems: what a run minimises, as an observable, as costs of bit strings, and as an ansatz."""
+"""Problems: what a run minimises, as an observable, as costs of bit strings, and as an ansatz.
+
+Every binary problem is brought to one form: constant + Σ h_i·s_i + Σ J_ij·s_i·s_j with spins s = 1 − 2·bit,
+so a spin is the eigenvalue of Z on its qubit, and variable i is qubit i is bit i.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from varloop.spec import Ising, MaxCut, Problem, Qubo, RunSpec
+from varloop.errors import SpecError
+from varloop.spec import Energy, Ising, MaxCut, Problem, Qubo, RunSpec, Weight
 
 if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
@@ -16,28 +22,150 @@ if TYPE_CHECKING:
 __all__ = ["Binary", "ansatz", "costs", "is_binary", "num_qubits", "observable"]
 
 Binary = Qubo | Ising | MaxCut
+Edge = tuple[int, int]
+
+_CHUNK = 1 << 16
 
 
 def is_binary(problem: Problem) -> TypeGuard[Binary]:
-    """True if the problem's observable is diagonal and every outcome has a cost."""
+    """True if the observable is diagonal and every outcome has a cost."""
     return isinstance(problem, Binary)
 
 
 def num_qubits(problem: Problem) -> int:
-    """Qubits the problem's observable acts on."""
-    raise NotImplementedError
+    """Qubits the problem acts on: the largest variable plus one, or the width of the Pauli labels."""
+    match problem:
+        case Energy(observable=terms):
+            return len(terms[0][0])
+        case Qubo(terms=weights) | MaxCut(edges=weights):
+            return _size(weights)
+        case Ising(couplings=weights, fields=fields):
+            return max(_size(weights), len(fields))
 
 
 def observable(problem: Problem) -> SparsePauliOp:
-    """The observable whose expectation value the run minimises."""
-    raise NotImplementedError
+    """The Hermitian observable whose expectation value the run minimises.
+
+    Terms of an energy are in the spec's order. Of a binary problem: the constant (identity), then Z of
+    every variable with a field in ascending order, then ZZ of every coupled pair in ascending order.
+    """
+    from qiskit.quantum_info import SparsePauliOp
+
+    if isinstance(problem, Energy):
+        return SparsePauliOp.from_list(problem.observable)
+    constant, fields, couplings = _spins(problem)
+    terms: list[tuple[str, list[int], float]] = [("", [], constant)]
+    terms += [("Z", [i], fields[i]) for i in range(len(fields)) if fields[i]]
+    terms += [("ZZ", [i, j], weight) for (i, j), weight in couplings.items()]
+    return SparsePauliOp.from_sparse_list(terms, num_qubits=len(fields))
 
 
-def costs(problem: Binary, outcomes: NDArray[np.uint64]) -> NDArray[np.float64]:
-    """Cost of each outcome, same shape; bit ``i`` of an outcome is variable ``i`` (qubit ``i``)."""
-    raise NotImplementedError
+def costs(problem: Binary, outcomes: ArrayLike) -> NDArray[np.float64]:
+    """Cost of each outcome, same shape.
+
+    :param outcomes: unsigned 64-bit integers; bit ``i`` is variable ``i``, little-endian as in Qiskit. Bits
+        beyond the problem's variables are ignored.
+    """
+    outcomes = np.asarray(outcomes, dtype=np.uint64)
+    constant, fields, couplings = _spins(problem)
+    matrix = np.zeros((len(fields), len(fields)))
+    for pair, weight in couplings.items():
+        matrix[pair] = weight
+    flat, positions = outcomes.reshape(-1), np.arange(len(fields), dtype=np.uint64)
+    result = np.empty(flat.shape)
+    for start in range(0, len(flat), _CHUNK):
+        bits = flat[start : start + _CHUNK, None] >> positions & np.uint64(1)
+        spins = 1.0 - 2.0 * bits.astype(np.float64)
+        result[start : start + _CHUNK] = np.einsum("si,si->s", spins @ matrix + fields, spins)
+    return (result + constant).reshape(outcomes.shape)
 
 
 def ansatz(spec: RunSpec) -> QuantumCircuit:
-    """The spec's circuit, or QAOA of its binary problem."""
-    raise NotImplementedError
+    """The spec's circuit; without one, QAOA of its binary problem with p = ``layers`` layers.
+
+    QAOA (Farhi et al., arXiv:1411.4028) prepares, from |+…+⟩,
+
+        |γ, β⟩ = Π_{l=0}^{p−1} exp(−i·β_l·Σ X_i) · exp(−i·γ_l·C) |+…+⟩,     l = 0 acting first,
+
+    with C the observable to *minimise*, without its constant: RZ(2·γ·h_i), RZZ(2·γ·J_ij), then RX(2·β).
+    The 2p parameters are γ_0 … γ_{p−1} (named ``cost``) and then β_0 … β_{p−1} (named ``mixer``). Angles
+    published for *maximising* a cut, −C, are used by negating every γ. (Negating all 2p parameters changes no
+    cost, so negating every β does the same.)
+
+    :raises SpecError: an energy problem without a circuit.
+    :raises CircuitError: the circuit cannot be read.
+    """
+    from varloop.quantum.circuits import load
+
+    if spec.circuit is not None:
+        return load(spec.circuit)
+    if not is_binary(spec.problem):
+        raise SpecError(["circuit: missing; an energy problem needs an ansatz"])
+    return _qaoa(spec.problem)
+
+
+def _qaoa(problem: Binary) -> QuantumCircuit:
+    from qiskit.circuit import ParameterVector, QuantumCircuit
+
+    _, fields, couplings = _spins(problem)
+    gammas, betas = (ParameterVector(name, problem.layers) for name in ("cost", "mixer"))
+    qubits = range(len(fields))
+    circuit = QuantumCircuit(len(fields))
+    circuit.h(qubits)
+    pairs = _rounds(couplings)
+    for gamma, beta in zip(gammas, betas, strict=True):
+        for pair in pairs:
+            circuit.rzz(2 * couplings[pair] * gamma, *pair)
+        for i in qubits:
+            if fields[i]:
+                circuit.rz(2 * fields[i] * gamma, i)
+            circuit.rx(2 * beta, i)
+    return circuit
+
+
+def _rounds(pairs: Iterable[Edge]) -> list[Edge]:
+    """The pairs in an order that lets gates on different qubits run side by side: greedy edge colouring."""
+    rounds: list[set[int]] = []
+    colour: dict[Edge, int] = {}
+    for i, j in pairs:
+        free = (k for k, busy in enumerate(rounds) if i not in busy and j not in busy)
+        colour[i, j] = k = next(free, len(rounds))
+        if k == len(rounds):
+            rounds.append(set())
+        rounds[k] |= {i, j}
+    return sorted(colour, key=lambda pair: (colour[pair], pair))
+
+
+def _spins(problem: Binary) -> tuple[float, NDArray[np.float64], dict[Edge, float]]:
+    """Constant, fields (n_variables,), and couplings by pair i < j, in ascending order and none of them 0."""
+    fields = np.zeros(num_qubits(problem))
+    couplings: dict[Edge, float] = {}
+
+    def couple(i: int, j: int, weight: float) -> None:
+        pair = (i, j) if i < j else (j, i)
+        couplings[pair] = couplings.get(pair, 0.0) + weight
+
+    match problem:
+        case Ising():
+            constant = problem.offset
+            fields[: len(problem.fields)] += problem.fields
+            for i, j, weight in problem.couplings:
+                couple(i, j, weight)
+        case MaxCut():
+            constant = -sum(weight for _, _, weight in problem.edges) / 2
+            for i, j, weight in problem.edges:
+                couple(i, j, weight / 2)
+        case Qubo():
+            constant = problem.offset
+            for i, j, weight in problem.terms:
+                constant += weight / 2 if i == j else weight / 4
+                share = weight / 4  # x_i·x_j = (1 − s_i − s_j + s_i·s_j) / 4 and x_i = (1 − s_i) / 2
+                fields[i] -= share
+                fields[j] -= share
+                if i != j:
+                    couple(i, j, share)
+    return constant, fields, {pair: couplings[pair] for pair in sorted(couplings) if couplings[pair]}
+
+
+def _size(weights: list[Weight]) -> int:
+    return 1 + max((max(i, j) for i, j, _ in weights), default=-1)
