@@ -7,20 +7,26 @@ object is an error and never a wrong number.
 from __future__ import annotations
 
 import hashlib
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
-from varloop.errors import CorruptObject, MissingObject, UsageError
+from varloop.errors import CorruptObject, MissingObject, PermanentError, UsageError
 
 __all__ = ["Store", "open_store"]
 
 _SEAL = 33  # 32 bytes of SHA-256 and a newline
+_PART = re.compile(r"(?!\.{1,2}$|\.partial-)[^/\x00-\x1f\x7f\\]+")
+_LONGEST_PART, _LONGEST_KEY = 200, 800
+"""in bytes of UTF-8: what file systems and S3 take, with room for a prefix"""
 
 
 class Store(ABC):
     """Objects under slash-separated keys. Safe to share between threads and processes.
 
-    Subclasses store opaque bytes; sealing and checking happens here, once.
+    Subclasses store opaque bytes under valid keys; sealing and checking happens here, once. No key may be
+    a folder of another. Every method raises StoreUnavailable if the store does not answer, and
+    PermanentError for an invalid key.
     """
 
     url: str
@@ -31,9 +37,8 @@ class Store(ABC):
 
         :raises MissingObject: if there is none.
         :raises CorruptObject: if it is not what was written.
-        :raises StoreUnavailable: if the store does not answer.
         """
-        sealed = self._read(key)
+        sealed = self._read(_valid(key))
         if sealed is None:
             raise MissingObject(f"{self.url} has no object {key}")
         data = sealed[_SEAL:]
@@ -53,11 +58,14 @@ class Store(ABC):
 
     def put(self, key: str, data: bytes) -> None:
         """Write an object, replacing what is there; readers see the old or the new one, whole."""
-        self._write(key, _seal(data))
+        self._write(_valid(key), _seal(data))
 
     def create(self, key: str, data: bytes) -> bool:
-        """Write an object unless the key exists, atomically. True for the one caller that wrote it."""
-        return self._create(key, _seal(data))
+        """Write an object unless the key exists, atomically. True for the one caller that wrote it.
+
+        After StoreUnavailable it may have been written or not: read it.
+        """
+        return self._create(_valid(key), _seal(data))
 
     def put_object(self, data: bytes) -> str:
         """Store bytes under their own digest; returns the key ``objects/<sha256>``."""
@@ -65,13 +73,14 @@ class Store(ABC):
         self.create(key, data)
         return key
 
-    @abstractmethod
     def keys(self, prefix: str = "") -> Iterator[str]:
         """All keys that start with a prefix, in lexical order."""
+        _valid(prefix + "x")
+        return self._keys(prefix)
 
-    @abstractmethod
     def delete(self, key: str) -> None:
         """Remove an object; nothing happens if there is none."""
+        self._delete(_valid(key))
 
     def close(self) -> None:
         """Release connections."""
@@ -84,6 +93,27 @@ class Store(ABC):
 
     @abstractmethod
     def _create(self, key: str, sealed: bytes) -> bool: ...
+
+    @abstractmethod
+    def _keys(self, prefix: str) -> Iterator[str]: ...
+
+    @abstractmethod
+    def _delete(self, key: str) -> None: ...
+
+
+def _valid(key: str) -> str:
+    """The key, if every store can hold it."""
+    try:
+        sizes = [len(part.encode()) for part in key.split("/") if _PART.fullmatch(part)]
+    except UnicodeEncodeError:
+        sizes = []
+    parts = key.count("/") + 1
+    if len(sizes) != parts or max(sizes) > _LONGEST_PART or sum(sizes) + parts > _LONGEST_KEY:
+        raise PermanentError(
+            f"{key[:120]!r} is not a valid object key",
+            hint=f"parts of 1 to {_LONGEST_PART} bytes between slashes, not . or .., no control characters",
+        )
+    return key
 
 
 def _seal(data: bytes) -> bytes:

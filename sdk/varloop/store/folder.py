@@ -8,12 +8,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from varloop.errors import PermanentError, StoreUnavailable
+from varloop.errors import StoreUnavailable
 from varloop.store import Store
 
 __all__ = ["FolderStore"]
 
 _PARTIAL = ".partial-"
+_ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
 class FolderStore(Store):
@@ -27,7 +28,7 @@ class FolderStore(Store):
         self._root = Path(root).absolute()
         self.url = f"folder:{self._root}"
 
-    def keys(self, prefix: str = "") -> Iterator[str]:
+    def _keys(self, prefix: str) -> Iterator[str]:
         top = self._root / prefix.rpartition("/")[0]
         found = [
             (Path(folder) / name).relative_to(self._root).as_posix()
@@ -37,13 +38,22 @@ class FolderStore(Store):
         ]
         yield from sorted(key for key in found if key.startswith(prefix))
 
-    def delete(self, key: str) -> None:
-        self._path(key).unlink(missing_ok=True)
+    def _delete(self, key: str) -> None:
+        path = self._path(key)
+        try:
+            path.unlink()
+        except _ABSENT:
+            return
+        except OSError as error:
+            raise _unavailable(self.url, error) from error
+        with contextlib.suppress(OSError):  # the first folder that holds something ends this
+            for folder in path.parents[: key.count("/")]:
+                folder.rmdir()
 
     def _read(self, key: str) -> bytes | None:
         try:
             return self._path(key).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
+        except _ABSENT:
             return None
         except OSError as error:
             raise _unavailable(self.url, error) from error
@@ -57,6 +67,8 @@ class FolderStore(Store):
             try:
                 os.link(partial, path)
             except FileExistsError:
+                if path.is_dir():
+                    raise
                 return False
         return True
 
@@ -79,10 +91,7 @@ class FolderStore(Store):
                     os.unlink(partial)
 
     def _path(self, key: str) -> Path:
-        parts = key.split("/")
-        if not key or any(part in ("", ".", "..") or "\0" in part or part.startswith(_PARTIAL) for part in parts):
-            raise PermanentError(f"{key!r} is not a valid object key")
-        return self._root.joinpath(*parts)
+        return self._root.joinpath(*key.split("/"))
 
 
 def _unavailable(url: str, error: OSError) -> StoreUnavailable:

@@ -17,10 +17,10 @@ class MemoryStore(Store):
     def __init__(self) -> None:
         self._objects: dict[str, bytes] = {}
 
-    def keys(self, prefix: str = "") -> Iterator[str]:
+    def _keys(self, prefix: str) -> Iterator[str]:
         yield from sorted(key for key in list(self._objects) if key.startswith(prefix))
 
-    def delete(self, key: str) -> None:
+    def _delete(self, key: str) -> None:
         self._objects.pop(key, None)
 
     def _read(self, key: str) -> bytes | None:
