@@ -144,7 +144,7 @@ def from_http(headers: Mapping[str, str], body: bytes, types: Types = BODIES) ->
     headers = {name.lower(): value for name, value in headers.items()}
     if headers.get("content-type", "").partition(";")[0].strip() == STRUCTURED:
         return from_json(body, types)
-    return _binary(lambda: from_binary(HTTPMessage(dict(headers), body), _format()), body, types)
+    return _binary(lambda: from_binary(HTTPMessage(dict(headers), body), _format()), headers, body, types)
 
 
 def to_kafka(event: Event[Body]) -> tuple[list[tuple[str, bytes]], bytes, bytes]:
@@ -169,7 +169,7 @@ def from_kafka(
     named = {name.lower(): content or b"" for name, content in headers}
     if not any(name.startswith("ce_") for name in named):
         return from_json(value, types)
-    return _binary(lambda: from_binary(KafkaMessage(named, None, value), _format()), value, types)
+    return _binary(lambda: from_binary(KafkaMessage(named, None, value), _format()), named, value, types)
 
 
 def _attributes(event: Event[Body]) -> dict[str, Any]:
@@ -215,13 +215,15 @@ def _format() -> Any:
     return Bytes()
 
 
-def _binary(parse: Any, body: bytes, types: Types) -> Event[Body]:
-    """An event from what the cloudevents package made of a message in binary mode."""
+def _binary(parse: Any, headers: Iterable[str], body: bytes, types: Types) -> Event[Body]:
+    """An event from what the cloudevents package made of a message in binary mode.
+
+    The package invents an id, a version and a time where there is none; only what was sent counts.
+    """
     attributes = dict(_read(lambda _: parse(), body).get_attributes())
-    known: dict[str, Any] = {
-        name: str(attributes[name]) for name in _Wire.__struct_fields__ if name in attributes
-    }
-    if isinstance(attributes.get("time"), datetime):
+    sent = {"datacontenttype", *(name[3:] for name in headers)} & attributes.keys()
+    known: dict[str, Any] = {name: str(attributes[name]) for name in _Wire.__struct_fields__ if name in sent}
+    if "time" in sent:
         known["time"] = attributes["time"].isoformat()
     return _event(_Wire(**{**known, "data": msgspec.Raw(body)}), types)
 
@@ -286,16 +288,25 @@ def _check(wire: _Wire) -> None:
         raise SchemaError(f"data of type {wire.datacontenttype[:64]!r}, expected application/json")
     if max(map(len, (wire.id, wire.source, wire.type, wire.pipeline, wire.traceparent))) > 256:
         raise SchemaError("a CloudEvents attribute is longer than 256 characters")
+    if len(wire.tracestate) > 512:
+        raise SchemaError("the attribute tracestate is longer than 512 characters")
     schema = wire.dataschema
     if schema.startswith(_SCHEMA) and not schema.startswith(f"{_SCHEMA}{VERSION}:"):
         raise SchemaError(f"schema {schema[:64]!r} is not version {VERSION}", hint="use a matching varloop")
 
 
 def _time(text: str) -> float:
+    if not text:
+        return 0.0
     try:
-        return datetime.fromisoformat(text).timestamp() if text else 0.0
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            raise ValueError("no time zone")
+        seconds = moment.timestamp()
+        datetime.fromtimestamp(seconds, UTC)  # the other way must be possible too
     except (ValueError, OverflowError) as error:
         raise SchemaError(f"time {text[:64]!r} is not an RFC 3339 timestamp") from error
+    return seconds
 
 
 def _integer(text: int | str) -> int:
