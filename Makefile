@@ -65,7 +65,7 @@ lock: ## choose the versions of requirements.lock anew
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	@$(PIP) uv
 	$(BIN)/uv pip compile pyproject.toml --output-file requirements.lock --upgrade --quiet \
-	  --universal --python-version 3.11 --extra kafka --extra s3 --extra ibm --group dev \
+	  --universal --python-version 3.11 --extra kafka --extra s3 --extra ibm --extra qasm3 --group dev \
 	  --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
 clean: ## remove everything that was built or installed

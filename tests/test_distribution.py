@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
 import zipfile
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, metadata
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -41,3 +42,12 @@ def test_every_step_is_found_by_entry_point() -> None:
 
     assert {point.name for point in found} == set(STEPS)
     assert all(point.load() is not None for point in found)
+
+
+def test_every_extra_that_an_error_names_exists() -> None:
+    """Where varloop says `pip install 'varloop[extra]'`, there is such an extra."""
+    sources = "".join(path.read_text() for path in (ROOT / "sdk").rglob("*.py"))
+    named = set(re.findall(r'MissingExtra\("[^"]+", "([^"]+)"\)', sources))
+
+    assert named
+    assert named <= set(metadata("varloop").get_all("Provides-Extra", []))
