@@ -52,6 +52,9 @@ class Run:
             yield event
             if isinstance(event.data, Terminal):
                 return
+        if (end := runs.ending(self.client.resources, self.id)) is not None:
+            yield end  # another process ended it
+            return
         raise RunEnded(
             "the run stopped before its end" + self.client.why(self.id),
             run=self.id,
@@ -129,7 +132,7 @@ class Client(ABC):
             id=name,
             source=SOURCE,
             run=name,
-            data=RunSubmitted(spec=msgspec.to_builtins(spec)),
+            data=RunSubmitted(spec=msgspec.to_builtins(spec, enc_hook=_plain)),
             time=round(self.resources.clock.now(), 6),
             pipeline=pipeline.pipeline if isinstance(pipeline, App) else pipeline,
         )
@@ -198,7 +201,7 @@ def build_spec(
     shots: int | None = None,
     seed: int = 0,
     budget: Budget | int = 100,
-    initial: list[float] | None = None,
+    initial: Iterable[float] | None = None,
     gradient: Gradient = "auto",
     mitigation: Mitigation = "none",
 ) -> RunSpec:
@@ -221,7 +224,7 @@ def build_spec(
     return RunSpec(
         problem=problem,
         circuit=circuit,
-        initial=initial,
+        initial=None if initial is None else [float(x) for x in initial],
         optimizer=OptimizerSpec(name=optimizer) if isinstance(optimizer, str) else optimizer,
         backend=backend,
         shots=shots,
@@ -230,6 +233,13 @@ def build_spec(
         mitigation=mitigation,
         budget=Budget(iterations=budget) if isinstance(budget, int) else budget,
     )
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers and arrays as Python's."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise UsageError(f"a spec cannot hold a {type(value).__name__}")
 
 
 def _terms(observable: SparsePauliOp | list[tuple[str, float]]) -> list[tuple[str, float]]:
