@@ -1,0 +1,78 @@
+"""Compiling for a device: the circuit once, then each measurement basis on the same qubits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from varloop.errors import CircuitError
+from varloop.quantum.backends import Compiled
+
+if TYPE_CHECKING:
+    from qiskit.circuit import QuantumCircuit
+    from qiskit.transpiler import Target
+
+__all__ = ["calibration", "compile_circuit"]
+
+SEED = 0  # of the transpiler's heuristics: the same circuit compiles to the same circuit everywhere
+
+
+def compile_circuit(circuit: QuantumCircuit, bases: Sequence[str], target: Target, level: int) -> Compiled:
+    """Compile a circuit for a target, once for all bases, so that all share one layout.
+
+    :raises CircuitError: it has more qubits than the target, or cannot be expressed in its gates.
+    """
+    isa = _transpile(circuit, target, level)
+    layout = tuple(range(circuit.num_qubits))
+    if isa.layout is not None:
+        layout = tuple(isa.layout.final_index_layout(filter_ancillas=True))
+    if not bases:
+        return Compiled((isa,), layout)
+    return Compiled(_finish([_measured(isa, layout, basis) for basis in bases], target), layout)
+
+
+def calibration(layout: Sequence[int], target: Target) -> tuple[QuantumCircuit, ...]:
+    """Two circuits that prepare all qubits of a layout in 0, then in 1, and measure them."""
+    from qiskit.circuit import QuantumCircuit
+
+    zeros = QuantumCircuit(1 + max(layout))
+    ones = zeros.copy()
+    ones.x(layout)
+    return _finish([_measured(each, layout, "") for each in (zeros, ones)], target)
+
+
+def _measured(isa: QuantumCircuit, layout: Sequence[int], basis: str) -> QuantumCircuit:
+    """The circuit, followed by a measurement of every qubit of the layout in a Pauli basis."""
+    from qiskit.circuit import ClassicalRegister
+
+    circuit = isa.copy()
+    register = ClassicalRegister(len(layout), "c")
+    circuit.add_register(register)
+    for pauli, qubit in zip(reversed(basis), layout, strict=False):
+        if pauli == "Y":
+            circuit.sdg(qubit)
+        if pauli in "XY":
+            circuit.h(qubit)
+    circuit.measure(layout, register)
+    return circuit
+
+
+def _finish(circuits: list[QuantumCircuit], target: Target) -> tuple[QuantumCircuit, ...]:
+    """Translate what was added to compiled circuits into the target's gates, moving no qubit."""
+    if all(name in target for circuit in circuits for name in circuit.count_ops()):
+        return tuple(circuits)
+    return tuple(_transpile(circuits, target, 1, layout_method="trivial", routing_method="none"))
+
+
+def _transpile(circuits: Any, target: Target, level: int, **methods: str) -> Any:
+    from qiskit import transpile
+    from qiskit.exceptions import QiskitError
+
+    settings = {"optimization_level": level, "seed_transpiler": SEED, "num_processes": 1, **methods}
+    try:
+        return transpile(circuits, target=target, **settings)
+    except QiskitError as error:
+        raise CircuitError(
+            f"the circuit cannot be compiled for this device: {error.message}",
+            hint="choose another device, or a circuit of fewer qubits and simpler gates",
+        ) from error

@@ -1,0 +1,243 @@
+"""Checks: what is wrong with a spec's circuit and problem, and what a sound spec would run and cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from varloop.errors import MissingExtra, PermanentError, SpecError
+from varloop.events import CircuitExecuted, Job, Memo, Request
+from varloop.quantum import problems
+from varloop.quantum.backends import Backend, Backends
+from varloop.quantum.objective import Mode, Objective, mode_of
+from varloop.quantum.templates import Template, TemplatePool
+from varloop.spec import Problem, RunSpec
+
+if TYPE_CHECKING:
+    from qiskit.circuit import QuantumCircuit
+
+__all__ = ["JOB_SECONDS", "PRICE", "REST_SECONDS", "SHOT_SECONDS", "Report", "faults", "report"]
+
+JOB_SECONDS = 2.0
+"""QPU seconds a job costs before its first shot; this and the next as in IBM's guide "Workload usage" (2026)"""
+SHOT_SECONDS = 0.00035
+"""QPU seconds of a shot where the device does not tell how long its gates take"""
+REST_SECONDS = 0.00025
+"""QPU seconds between two shots: IBM's default repetition delay"""
+PRICE = 1.60
+"""US dollars per QPU second: IBM's pay-as-you-go plan (2026)"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a spec would run. Counts are per iteration unless they say otherwise."""
+
+    backend: str
+    mode: Mode
+    qubits: int
+    """of the problem"""
+    device_qubits: int
+    """that the compiled circuits use"""
+    parameters: int
+    angles: int
+    """parametrised gates' arguments, each differentiated by itself"""
+    bases: int
+    """measurement bases, one circuit each; 1 when exact"""
+    depth: int
+    """of the deepest circuit, measurement included"""
+    two_qubit_gates: int
+    """of the circuit that has most"""
+    points: int
+    gradient: str
+    """how gradients are measured; none if the optimizer needs none"""
+    rows: int
+    """points and gradient shifts"""
+    circuits: int
+    """executions: rows × bases"""
+    jobs: int
+    """of the whole run, one per iteration and one for its final value when sampled"""
+    shots: int
+    """0 when exact"""
+    total_shots: int
+    """of the whole run: all iterations, calibration and final value, within budget.shots"""
+    qpu_seconds: float | None
+    """of the whole run on a device, about; None when exact, which no device is"""
+    cost: float | None
+    """US dollars of those seconds, about"""
+    value: float
+    """objective at the first point, simulated once"""
+    error: float
+    """its standard error"""
+
+
+def faults(parts: dict[str, Any]) -> list[str]:
+    """Every fault of the circuit, the problem and what they ask of the backend (see :class:`varloop.spec.Check`).
+
+    :param parts: fields of a spec that could be read.
+    """
+    problem = parts.get("problem")
+    found, backend = _backend_faults(parts.get("backend", "aer"))
+    if problem is None:
+        return found
+    found += _mitigation_faults(parts, problem)
+    sizes = list(_size_faults(parts, problem, backend))
+    if sizes:
+        return found + sizes
+    found += _constant_faults(problem)
+    if parts.get("circuit") is None and not problems.is_binary(problem):
+        return found  # missing or faulty, as was said already
+    try:
+        circuit = problems.ansatz(RunSpec(problem=problem, circuit=parts.get("circuit")))
+    except (PermanentError, MissingExtra) as error:
+        return [*found, f"circuit: {error}"]
+    return [*found, *_circuit_faults(parts, problem, circuit)]
+
+
+def _backend_faults(name: str) -> tuple[list[str], Backend | None]:
+    try:
+        return [], Backends().get(name)
+    except SpecError as error:
+        return list(error.faults), None
+    except MissingExtra as error:
+        return [f"backend: {error}"], None
+
+
+def _mitigation_faults(parts: dict[str, Any], problem: Problem) -> list[str]:
+    if getattr(problem, "cvar", 1.0) == 1.0:
+        return []
+    found = []
+    if parts.get("mitigation") == "readout":
+        found.append("mitigation: readout mitigation corrects expectation values; this objective is a CVaR")
+    if parts.get("gradient") == "parameter-shift":
+        found.append(
+            "gradient: parameter-shift differentiates expectation values and this objective is a CVaR; "
+            "expected finite-difference or spsa"
+        )
+    return found
+
+
+def _size_faults(parts: dict[str, Any], problem: Problem, backend: Backend | None) -> Iterator[str]:
+    """Faults that must be known before anything of that size is built."""
+    mode = mode_of(RunSpec(problem=problem, shots=parts.get("shots")))
+    size, limit = problems.num_qubits(problem), backend.limit(mode) if backend else 64
+    if size > limit:
+        more = (
+            "; set shots for more" if mode != "counts" and backend and backend.limit("counts") >= size else ""
+        )
+        what = {"expectation": "exact values", "distribution": "exact probabilities", "counts": "shots"}[mode]
+        where = backend.name if backend else "any backend"
+        yield f"problem: acts on {size} qubits, {what} on {where} allow {limit}{more}"
+
+
+def _constant_faults(problem: Problem) -> list[str]:
+    objective = Objective(problem)
+    if objective.coefficients[objective.supports != 0].any():
+        return []
+    return ["problem: is a constant, there is nothing to minimise"]
+
+
+def _circuit_faults(parts: dict[str, Any], problem: Problem, circuit: QuantumCircuit) -> Iterator[str]:
+    from varloop.quantum.angles import separate
+
+    expected, initial, count = problems.num_qubits(problem), parts.get("initial"), circuit.num_parameters
+    if circuit.num_qubits != expected:
+        yield f"circuit: has {circuit.num_qubits} qubits, the problem acts on {expected}"
+    if not count:
+        yield "circuit: has no parameters, there is nothing to optimise"
+    if initial is not None and len(initial) != count:
+        yield f"initial: has {len(initial)} numbers, the circuit has {count} parameters"
+    if parts.get("gradient") == "parameter-shift" and count:
+        angles = separate(circuit)[1]
+        if not angles.shiftable:
+            yield f"gradient: parameter-shift has no rule for {angles.rules.count('none')} of the angles; use auto"
+
+
+def report(
+    spec: RunSpec,
+    backends: Backends,
+    n_points: int,
+    gradient: bool,
+    *,
+    start: Sequence[float] | None = None,
+) -> Report:
+    """What a sound spec would run, with its first point simulated once.
+
+    :param n_points: points the optimizer asks for in an iteration.
+    :param gradient: whether it asks for the gradient too.
+    :param start: the first point; if None, the spec's ``initial``, or all zeros.
+    """
+    from varloop.quantum.gradients import choose, plan
+    from varloop.store.memory import MemoryStore
+
+    backend = backends.get(spec.backend)
+    template = TemplatePool(MemoryStore()).of(spec, backend)
+    point = list(start or spec.initial or [0.0] * template.angles.matrix.shape[1])
+    method = choose(spec.gradient, gradient, template.angles)
+    rows = len(plan(template.angles, [point] * n_points, method).rows)
+    circuits = rows * len(template.circuits)
+    shots, iterations = spec.shots or 0, spec.budget.iterations
+    extra = len(template.circuits) + 2 * (spec.mitigation == "readout")
+    if spec.budget.shots is not None:
+        iterations = min(iterations, max(0, spec.budget.shots // shots - extra) // circuits)
+    jobs = iterations + bool(shots)
+    total = shots * (circuits * iterations + extra)
+    seconds = jobs * JOB_SECONDS + total * _shot_seconds(template, backend) if shots else None
+    value, error = _simulate(spec, template, backend, point)
+    return Report(
+        backend=backend.name,
+        mode=template.mode,
+        qubits=template.num_qubits,
+        device_qubits=max(_used(circuit) for circuit in template.circuits),
+        parameters=len(point),
+        angles=len(template.parameters),
+        bases=len(template.circuits),
+        depth=max(circuit.depth() for circuit in template.circuits),
+        two_qubit_gates=max(circuit.num_nonlocal_gates() for circuit in template.circuits),
+        points=n_points,
+        gradient=method,
+        rows=rows,
+        circuits=circuits,
+        jobs=jobs,
+        shots=shots * circuits,
+        total_shots=total,
+        qpu_seconds=seconds,
+        cost=None if seconds is None else seconds * PRICE,
+        value=value,
+        error=error,
+    )
+
+
+def _used(circuit: QuantumCircuit) -> int:
+    return len({qubit for instruction in circuit.data for qubit in instruction.qubits})
+
+
+def _shot_seconds(template: Template, backend: Backend) -> float:
+    """Of the longest circuit."""
+    from qiskit.exceptions import QiskitError
+
+    if not backend.target.durations().duration_by_name_qubits:
+        return SHOT_SECONDS
+    try:
+        lengths = [circuit.estimate_duration(backend.target, "s") for circuit in template.circuits]
+    except QiskitError:  # a gate whose duration is not known
+        return SHOT_SECONDS
+    return REST_SECONDS + float(max(lengths))
+
+
+def _simulate(spec: RunSpec, template: Template, backend: Backend, point: list[float]) -> tuple[float, float]:
+    from varloop.quantum.estimate import estimate
+
+    row = template.angles.bind([point])
+    calibrate = spec.mitigation == "readout"
+    done = backend.run(template, row, shots=spec.shots, seed=spec.seed, calibrate=calibrate)
+    executed = CircuitExecuted(
+        request=Request(template=template.key, points=[point], memo=Memo(key="", digest="")),
+        job=Job(backend=backend.name, rows=1, circuits=done.circuits, shots=done.shots),
+        values=done.values,
+        samples=done.samples,
+        readout=done.readout,
+    )
+    values, variances = estimate(template, executed, spec.problem, spec.mitigation)
+    return float(values[0]), math.sqrt(variances[0])
