@@ -170,13 +170,13 @@ def _fields(kind: type[Any], data: dict[str, Any], path: str, faults: list[str])
             if field.required:
                 faults.append(f"{path}{name}: missing")
             continue
-        value, nested = data[name], _struct(field.type, data[name], f"{path}{name}", faults)
-        if nested is not None and isinstance(value, dict):
-            before = len(faults)
+        value, before = data[name], len(faults)
+        nested = _struct(field.type, value, f"{path}{name}", faults)
+        if nested is not None:
             inner = _fields(nested, value, f"{path}{name}.", faults)
             if len(faults) == before:
                 parts[name] = nested(**inner)
-        elif nested is None and not any(fault.startswith(f"{path}{name}") for fault in faults):
+        elif len(faults) == before:
             try:
                 parts[name] = msgspec.convert(value, field.type)
             except msgspec.ValidationError as error:
@@ -194,7 +194,7 @@ def _struct(annotation: Any, value: Any, path: str, faults: list[str]) -> type[_
         return structs[0]
     tags = {kind.__struct_config__.tag: kind for kind in structs}
     tag = value.get("kind")
-    if tag not in tags:
+    if not isinstance(tag, str) or tag not in tags:
         faults.append(f"{path}.kind: got {tag!r}, expected one of {', '.join(map(str, tags))}")
         return None
     return tags[tag]

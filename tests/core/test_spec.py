@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from varloop.errors import SpecError
+from varloop.spec import (
+    Budget,
+    CircuitSpec,
+    Energy,
+    Ising,
+    MaxCut,
+    OptimizerSpec,
+    Qubo,
+    RunSpec,
+    digest,
+    parse,
+)
+
+ENERGY = {"kind": "energy", "observable": [["ZZ", 1.0], ["XI", -0.5]]}
+CIRCUIT = {"library": "efficient_su2", "options": {"num_qubits": 2}}
+SPEC: dict[str, Any] = {"problem": ENERGY, "circuit": CIRCUIT}
+
+
+def faults(data: object, *checks: Any) -> list[str]:
+    """All faults of a spec."""
+    with pytest.raises(SpecError) as caught:
+        parse(data, *checks)
+    return list(caught.value.faults)
+
+
+def test_a_small_spec_and_its_defaults() -> None:
+    """A problem and a circuit are enough; the rest has defaults."""
+    assert parse(SPEC) == RunSpec(
+        problem=Energy(observable=[("ZZ", 1.0), ("XI", -0.5)]),
+        circuit=CircuitSpec(library="efficient_su2", options={"num_qubits": 2}),
+        optimizer=OptimizerSpec(name="spsa"),
+        backend="aer",
+        budget=Budget(iterations=100),
+    )
+
+
+PROBLEMS = st.one_of(
+    st.builds(
+        Energy,
+        observable=st.lists(st.tuples(st.text("IXYZ", min_size=2, max_size=2), st.floats(-5, 5)), min_size=1),
+    ),
+    st.builds(
+        Qubo, terms=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.floats(-5, 5)), min_size=1)
+    ),
+    st.builds(
+        Ising, couplings=st.just([]), fields=st.lists(st.floats(-5, 5), min_size=1), offset=st.floats(-5, 5)
+    ),
+    st.builds(MaxCut, edges=st.just([(0, 1, 1.0)]), layers=st.integers(1, 4), cvar=st.floats(0.01, 1)),
+)
+
+
+@given(
+    problem=PROBLEMS,
+    initial=st.none() | st.lists(st.floats(-7, 7)),
+    shots=st.none() | st.integers(1, 10**6),
+    seed=st.integers(0, 2**53),
+    budget=st.builds(Budget, iterations=st.integers(1, 999), deadline=st.none() | st.floats(0.1, 1e6)),
+)
+def test_what_is_written_is_parsed(problem: Any, **fields: Any) -> None:
+    """Any valid spec comes back from plain data equal, with the same digest."""
+    spec = RunSpec(problem=problem, circuit=CircuitSpec(library="real_amplitudes"), **fields)
+    again = parse(msgspec.json.decode(msgspec.json.encode(spec)))
+
+    assert again == spec
+    assert digest(again) == digest(spec)
+
+
+def test_the_digest_tells_specs_apart() -> None:
+    """Another seed is another digest; the order of options is not."""
+    first, second = ({"a": 1, "b": 2}, {"b": 2, "a": 1})
+    specs = [
+        RunSpec(problem=MaxCut(edges=[(0, 1, 1.0)]), optimizer=OptimizerSpec(options=x))
+        for x in (first, second)
+    ]
+
+    assert digest(specs[0]) == digest(specs[1])
+    assert digest(specs[0]) != digest(msgspec.structs.replace(specs[0], seed=1))
+
+
+def test_all_faults_at_once() -> None:
+    """A spec with a fault in every field reports every one of them."""
+    found = faults(
+        {
+            "problem": {"kind": "energy", "observable": [["ZA", 1.0], ["Z", 1.0]], "mean": True},
+            "circuit": {"qpy": "x", "qasm": "y"},
+            "initial": ["one"],
+            "optimizer": {"name": 5},
+            "backend": 7,
+            "shots": 0,
+            "seed": -1,
+            "gradient": "steepest",
+            "mitigation": "magic",
+            "optimization_level": 4,
+            "budget": {"iterations": 0, "deadline": -1.0},
+            "colour": "red",
+        }
+    )
+
+    named = {fault.partition(":")[0] for fault in found}
+    assert named == {
+        "problem.mean",
+        "circuit",
+        "initial",
+        "optimizer.name",
+        "backend",
+        "shots",
+        "seed",
+        "gradient",
+        "mitigation",
+        "optimization_level",
+        "budget.iterations",
+        "budget.deadline",
+        "colour",
+    }
+
+
+def test_faults_of_meaning_come_with_the_others() -> None:
+    """What types cannot express is reported beside what they can."""
+    found = faults(
+        {
+            "problem": {"kind": "energy", "observable": [["ZA", 1.0], ["Z", math.inf]]},
+            "circuit": {},
+            "initial": [math.nan],
+            "mitigation": "readout",
+            "budget": {"shots": 5},
+            "seed": -1,
+        }
+    )
+
+    assert found == [
+        "seed: Expected `int` >= 0",
+        "circuit: expected one of qpy, qasm, library; got none",
+        "initial: every parameter must be finite",
+        "mitigation: readout mitigation needs shots; the run is exact",
+        "budget.shots: the run is exact and uses none; set shots",
+        "problem.observable[0]: 'ZA' is not a Pauli label of I, X, Y, Z",
+        "problem.observable[1]: 1 qubits, the first term has 2",
+        "problem.observable[1]: coefficient inf is not finite",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"problem": {"kind": "energy", "observable": []}}, "problem.observable: Expected `array` of length >= 1"),
+        ({"problem": {"kind": "energy", "observable": [["", 1]]}}, "problem.observable[0]: '' is not a Pauli label"),
+        ({"problem": {"kind": "sudoku"}}, "problem.kind: got 'sudoku', expected one of energy, qubo, ising, maxcut"),
+        ({"problem": {"kind": ["energy"]}}, "problem.kind: got ['energy'], expected one of energy"),
+        ({"problem": {}}, "problem.kind: got None, expected one of energy"),
+        ({"problem": 5}, "problem: Expected `object`"),
+        ({"problem": {"kind": "qubo", "terms": [[-1, 0, 1]]}}, "problem.terms[0]: nodes must be ≥ 0"),
+        ({"problem": {"kind": "maxcut", "edges": [[1, 1, 1]]}}, "problem.edges[0]: nodes must be ≥ 0 and different"),
+        ({"problem": {"kind": "maxcut", "edges": [[0, 1, math.nan]]}}, "problem.edges[0]: nodes must be"),
+        ({"problem": {"kind": "ising", "couplings": []}}, "problem: has neither couplings nor fields"),
+        ({"problem": {"kind": "ising", "couplings": [], "fields": [math.inf]}}, "problem: every number must be"),
+        ({"problem": {"kind": "qubo", "terms": [[0, 0, 1]], "offset": math.inf}}, "problem: every number must be"),
+        ({"problem": {"kind": "qubo", "terms": [[0, 0, 1]], "cvar": 0}}, "problem.cvar: Expected `float` > 0"),
+        ({"problem": {"kind": "qubo", "terms": [[0, 0, 1]], "layers": 0}}, "problem.layers: Expected `int` >= 1"),
+        ({"circuit": None}, "circuit: missing; an energy problem needs an ansatz"),
+        ({"circuit": "H"}, "circuit: Expected `object | null`, got `str`"),
+        ({"optimizer": {"name": "spsa", "option": {}}}, "optimizer.option: unknown field, expected one of name"),
+        ({"shots": True}, "shots: Expected `int | null`, got `bool`"),
+        ({"budget": {"iterations": True}}, "budget.iterations: Expected `int`, got `bool`"),
+        ({"seed": 2**53 + 1}, "seed: Expected `int` <= 9007199254740992"),
+        ({"seedling": 1, "seed": -1}, "seed: Expected `int` >= 0"),
+        ({"circuits": [], "circuit": "H"}, "circuit: Expected `object | null`, got `str`"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_fault_is_named(change: dict[str, Any], fault: str) -> None:
+    """Each fault names its field, what is there and what is expected."""
+    found = faults({**SPEC, **change})
+
+    assert any(line.startswith(fault) for line in found), found
+
+
+@pytest.mark.parametrize("data", [None, 5, "spec", [], [SPEC]])
+def test_what_is_no_object(data: object) -> None:
+    """A spec that is not an object says what it is instead."""
+    assert faults(data) == [f"spec: expected an object, got {type(data).__name__}"]
+
+
+def test_checks_see_what_could_be_read() -> None:
+    """A further check gets the fields that are right, without those that are not, and adds its faults."""
+    seen: dict[str, Any] = {}
+
+    def check(parts: dict[str, Any]) -> list[str]:
+        seen.update(parts)
+        return ["backend: no such device"]
+
+    found = faults({**SPEC, "shots": 0, "backend": "mars"}, check)
+
+    assert found == ["shots: Expected `int` >= 1", "backend: no such device"]
+    assert "shots" not in seen
+    assert (seen["backend"], seen["problem"].observable[0]) == ("mars", ("ZZ", 1.0))
+
+
+def test_the_error_tells_what_to_do() -> None:
+    """The message has the count, the faults and a command."""
+    with pytest.raises(SpecError, match=r"the spec has 2 faults: .*; .* \(`varloop check SPEC` shows"):
+        parse({**SPEC, "seed": -1, "shots": 0})
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers(-(2**70), 2**70) | st.text(max_size=6),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["kind", "terms", "observable", "edges", "qpy", "name", "x"]), inner, max_size=3
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([field.name for field in msgspec.structs.fields(RunSpec)])
+        | st.text(max_size=5)
+        | st.integers(),
+        JSON | st.sampled_from([ENERGY, CIRCUIT, {"kind": "maxcut", "edges": [[0, 1, 1.0]]}]),
+    )
+)
+def test_any_plain_data_is_a_spec_or_has_faults(data: dict[Any, Any]) -> None:
+    """Nothing that JSON or YAML can hold makes the parser raise anything else."""
+    try:
+        spec = parse({"problem": ENERGY, "circuit": CIRCUIT, **data})
+    except SpecError:
+        return
+    assert parse(msgspec.to_builtins(spec)) == spec
