@@ -119,7 +119,7 @@ class Context:
         self.event = event
         self.function = function
         self.journal = resources.journal(event.run)
-        self.memory = msgspec.Raw()
+        self.memory: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def run(self) -> str:

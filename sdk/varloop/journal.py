@@ -37,7 +37,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     events: list[msgspec.Raw] = []
     """the events it emits, structured CloudEvents"""
-    memory: msgspec.Raw = msgspec.Raw()
+    memory: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     """what the step remembered for its next call, plain JSON"""
     calls: list[Call] = []
     """this call, and earlier ones in the same process that left no record of their own"""
@@ -96,7 +96,7 @@ class Journal:
 
         :raises CorruptObject: if it is not what the memo was made of.
         """
-        memory = _records.decode(self._known(memo.key)).memory
+        memory = _records.decode(self._known(memo.key)).memory or b""
         if memory_digest(memory) != memo.digest:
             raise CorruptObject(
                 f"the memory in {memo.key} is not the one the event was made with", run=self.run
@@ -106,7 +106,7 @@ class Journal:
     def remembered(self, key: str) -> Any:
         """What the step with this record remembered, or None."""
         data = self.find(key)
-        memory = _records.decode(data).memory if data is not None else b""
+        memory = _records.decode(data).memory if data is not None else None
         return msgspec.json.decode(memory) if memory else None
 
     def keys(self) -> Iterator[str]:
