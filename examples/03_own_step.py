@@ -34,7 +34,7 @@ RING = [(node, (node + 1) % 8, 1.0) for node in range(8)]
 
 def main() -> None:
     run = varloop.submit(
-        problem=varloop.MaxCut(edges=RING), optimizer="spsa", shots=500, seed=3, budget=25, pipeline=app
+        problem=varloop.MaxCut(edges=RING), optimizer="cobyla", shots=500, seed=3, budget=40, pipeline=app
     )
     result = run.result()
     print(f"the best tenth cuts {-result.value:.2f} ± {result.error:.2f} of 8 edges, step by step:")

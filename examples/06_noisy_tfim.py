@@ -27,7 +27,7 @@ def main() -> None:
             circuit=ansatz,
             observable=TFIM,
             initial=ideal.parameters,
-            optimizer="spsa",
+            optimizer=varloop.OptimizerSpec(name="spsa", options={"learning_rate": 0.02}),
             backend="aer:fake_torino",
             shots=4096,
             seed=2,
