@@ -116,14 +116,19 @@ class Pipelines:
         """Names of all pipelines."""
         return iter(self._routes)
 
-    def recorders(self, pipeline: str, type: str) -> Iterator[tuple[Function, int]]:
-        """The next functions downstream of an event that leave a record, and how many iterations later."""
+    def recorders(
+        self, pipeline: str, type: str, passed: frozenset[str] = frozenset()
+    ) -> Iterator[tuple[Function, int]]:
+        """The next functions downstream of an event that leave a record, and how many iterations later.
+
+        :param passed: types that need not be followed again: pure functions may feed each other.
+        """
         function = self.route(pipeline, type)
-        if function is None:
+        if function is None or type in passed:
             return
         if not function.pure:
             yield function, 0
             return
         for body in function.emits:
-            for recorder, later in self.recorders(pipeline, body.type):
+            for recorder, later in self.recorders(pipeline, body.type, passed | {type}):
                 yield recorder, later + body.advances

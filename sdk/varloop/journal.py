@@ -79,7 +79,10 @@ class Journal:
 
     def block(self, key: str, data: bytes) -> bool:
         """Record bytes under a key that somebody else may be about to record; True if this came first."""
-        return self._store.create(self._prefix + key, data)
+        first = self._store.create(self._prefix + key, data)
+        if first:
+            self._keep(key, data)
+        return first
 
     def find(self, key: str) -> bytes | None:
         """The recorded bytes, or None."""
@@ -96,7 +99,7 @@ class Journal:
 
         :raises CorruptObject: if it is not what the memo was made of.
         """
-        memory = _records.decode(self._known(memo.key)).memory or b""
+        memory = read_record(self._known(memo.key), memo.key).memory or b""
         if memory_digest(memory) != memo.digest:
             raise CorruptObject(
                 f"the memory in {memo.key} is not the one the event was made with", run=self.run
@@ -106,7 +109,7 @@ class Journal:
     def remembered(self, key: str) -> Any:
         """What the step with this record remembered, or None."""
         data = self.find(key)
-        memory = _records.decode(data).memory if data is not None else None
+        memory = read_record(data, key).memory if data is not None else None
         return msgspec.json.decode(memory) if memory else None
 
     def keys(self) -> Iterator[str]:
@@ -138,9 +141,19 @@ _records = msgspec.json.Decoder(Record)
 _encoder = msgspec.json.Encoder()
 
 
-def read_record(data: bytes) -> Record:
-    """A record from its bytes."""
-    return _records.decode(data)
+def read_record(data: bytes, key: str = "") -> Record:
+    """A record from its bytes.
+
+    :param key: what it lies under, for the message.
+    :raises CorruptObject: if it is not of this version's form.
+    """
+    try:
+        return _records.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise CorruptObject(
+            f"the record {key} of the journal cannot be read: {error}",
+            hint="another version of varloop wrote it",
+        ) from error
 
 
 def write_record(record: Record) -> bytes:

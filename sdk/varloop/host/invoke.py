@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict, defaultdict
+import traceback
+from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
@@ -57,6 +58,9 @@ class Invoker:
     """
 
     SEEN = 8192
+    """events whose duplicates are known without a look at the journal"""
+    RUNS, CALLS = 1024, 16
+    """calls that wait for a record: of so many runs, so many each"""
 
     def __init__(
         self, pipelines: Pipelines, resources: Resources, *, host: str = "", max_attempts: int = 8
@@ -66,7 +70,7 @@ class Invoker:
         self.host = host
         self.max_attempts = max_attempts
         self._seen: OrderedDict[str, None] = OrderedDict()
-        self.calls: defaultdict[str, list[Call]] = defaultdict(list)
+        self.calls: OrderedDict[str, deque[Call]] = OrderedDict()
         """calls not in any record yet, by run"""
 
     def invoke(self, event: Event[Any], attempt: int = 1) -> Outcome:
@@ -75,7 +79,7 @@ class Invoker:
         :param attempt: how often this event was delivered to this group, from 1.
         """
         function = self.pipelines.route(event.pipeline, event.type)
-        if function is None or event.id in self._seen:
+        if function is None or (_own(event) and event.id in self._seen):
             return Outcome(Verdict.DROP)
         try:
             return self._invoke(function, replace_data(event, self.resources.claims.redeem(event)), attempt)
@@ -87,18 +91,24 @@ class Invoker:
             return self._broken(function, event, error)
 
     def confirm(self, event: Event[Any]) -> None:
-        """The outcome's events are published: later deliveries of this event here are duplicates."""
-        self._seen[event.id] = None
+        """The outcome's events are published: later deliveries of this event here are duplicates.
+
+        Events of our own only: their ids vouch for their content.
+        """
+        if _own(event):
+            self._seen[event.id] = None
         if len(self._seen) > self.SEEN:
             self._seen.popitem(last=False)
 
     def _broken(self, function: Function, event: Event[Any], error: VarloopError) -> Outcome:
         """What the store holds for our own event is unusable: that run ends. Other events are at fault."""
-        if isinstance(error, PermanentError) and event.source.startswith(OWN_SOURCE):
+        if isinstance(error, PermanentError) and _own(event):
             step = _Step(self, function, event, 1)
             try:
                 self.resources.submitted(event.run)
                 return Outcome(Verdict.EMIT, step.fail(error), function=function.name)
+            except TemporaryError as later:
+                return self._dead_end(function, Verdict.RETRY, later, later.retry_after)
             except (EventError, PermanentError) as worse:
                 error = worse
         return self._dead_end(function, Verdict.DEAD, error)
@@ -123,7 +133,8 @@ class Invoker:
         if won:
             self.calls.pop(event.run, None)
             return Outcome(Verdict.EMIT, step.events, function=function.name)
-        events = tuple(from_json(bytes(raw), self.pipelines.types) for raw in read_record(data).events)
+        raws = read_record(data, key).events
+        events = tuple(from_json(bytes(raw), self.pipelines.types) for raw in raws)
         if self._continued(journal, events):
             return Outcome(Verdict.DROP, function=function.name)
         return Outcome(Verdict.EMIT, events, function=function.name)
@@ -136,6 +147,11 @@ class Invoker:
             if not keys or any(journal.find(key) is None for key in keys):
                 return False
         return True
+
+
+def _own(event: Event[Any]) -> bool:
+    """Whether a function emitted it; its id is then the digest of its content."""
+    return event.source.startswith(OWN_SOURCE)
 
 
 def replace_data(event: Event[Any], data: Body) -> Event[Any]:
@@ -158,7 +174,7 @@ class _Step:
         """Call the function and make the record of its outcome."""
         self.call()
         raws = [msgspec.Raw(to_json(event)) for event in self.events]
-        calls = self._invoker.calls[self._event.run]
+        calls = list(self._invoker.calls[self._event.run])
         return write_record(Record(events=raws, memory=self._context.memory, calls=calls))
 
     def call(self) -> tuple[Event[Any], ...]:
@@ -172,8 +188,15 @@ class _Step:
         else:
             self.events = tuple(self._envelope(body, ended) for body in bodies)
         call = Call(self._function.name, event.iteration, started, ended, self._invoker.host)
-        self._invoker.calls[event.run].append(call)
+        self._note(call)
         return self.events
+
+    def _note(self, call: Call) -> None:
+        """Keep a call for the next record of its run."""
+        calls = self._invoker.calls
+        calls.setdefault(self._event.run, deque(maxlen=self._invoker.CALLS)).append(call)
+        if len(calls) > self._invoker.RUNS:
+            calls.popitem(last=False)
 
     def fail(self, error: PermanentError) -> tuple[Event[Any], ...]:
         """End the run without calling the function."""
@@ -194,7 +217,9 @@ class _Step:
         except PermanentError as error:
             return [self._failure(error, error.hint)]
         except Exception as error:
-            log.exception("%s failed, run %s", self._function.name, self._event.run)
+            log.error(
+                "%s failed, run %s\n%s", self._function.name, self._event.run, mask(traceback.format_exc())
+            )
             return [
                 self._failure(error, hint="an unexpected error in the function; its log has the traceback")
             ]
