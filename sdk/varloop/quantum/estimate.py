@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from varloop.errors import CircuitError
+from varloop.errors import CircuitError, CorruptObject
 from varloop.events import CircuitExecuted, Samples, Solution
 from varloop.quantum.problems import Binary, costs, is_binary
 from varloop.quantum.readout import duals
@@ -97,6 +97,8 @@ def _binary(objective: Objective, samples: Samples, problem: Binary) -> Estimate
 def _sampled(objective: Objective, samples: Samples, factors: NDArray[np.float64] | None) -> Estimate:
     """Of an observable, group by group."""
     outcomes, weights, cells = columns(samples)
+    if samples.groups != len(objective.groups):
+        raise CorruptObject(f"the samples have {samples.groups} groups, the problem {len(objective.groups)}")
     shots = np.empty(len(outcomes))
     for number, group in enumerate(objective.groups):
         own = cells % samples.groups == number

@@ -138,7 +138,8 @@ class Program:
         from qiskit_aer.backends.controller_wrappers import AerConfig, aer_controller_execute
 
         executions = sum(len(table[0][1]) if table else 1 for table in tables)
-        threads = cores() if executions * self.seconds > PARALLEL else 1
+        repeats = shots if shots and self.noise else 1
+        threads = cores() if executions * repeats * self.seconds > PARALLEL else 1
         config = AerConfig()
         config.library_dir = LIBRARY_DIR
         config.method = self.method

@@ -1,0 +1,339 @@
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from qiskit.circuit import Parameter, QuantumCircuit
+from qiskit.circuit.library import efficient_su2
+from qiskit.quantum_info import SparsePauliOp, Statevector
+
+from quantum.backend_contract import RING, ZZ, Array, BackendContract, ansatz, backends, points
+from varloop.errors import CircuitError, MissingExtra, SpecError
+from varloop.events import Samples
+from varloop.quantum.backends import Backends, Execution, noisy, program
+from varloop.quantum.backends.program import Slots, assemble, cores
+from varloop.quantum.backends.sampling import draw, misread
+from varloop.quantum.circuits import spec_of
+from varloop.quantum.samples import cell, columns
+from varloop.quantum.templates import Template, TemplatePool
+from varloop.spec import Energy, MaxCut, RunSpec
+from varloop.store.memory import MemoryStore
+
+
+class TestAer(BackendContract):
+    """The ideal simulator, against Qiskit's own state vectors."""
+
+    name = "aer"
+
+    def exact(self, circuit: QuantumCircuit, template: Template, problem: Energy) -> float:
+        """From the circuit before its measurements; Aer's circuits keep their qubits unless told otherwise."""
+        bare = QuantumCircuit(circuit.qubits)
+        for instruction in circuit.data:
+            if instruction.name != "measure":
+                bare.append(instruction)
+        observable = SparsePauliOp.from_list(problem.observable).apply_layout(
+            template.layout, bare.num_qubits
+        )
+        return float(Statevector(bare).expectation_value(observable).real)
+
+    def misread(self, template: Template) -> Array:
+        """Never."""
+        return np.zeros((template.num_qubits, 2))
+
+
+class TestNoisyAer(BackendContract):
+    """A recorded device, against Aer with the noise model of the whole device."""
+
+    name = "aer:fake_manila"
+    tolerance = 1e-10
+    preparation = 2e-3
+
+    def exact(self, circuit: QuantumCircuit, template: Template, problem: Energy) -> float:
+        """Aer's public door, the full device, and no cropping."""
+        from qiskit_aer import AerSimulator
+        from qiskit_aer.library import SaveExpectationValue
+        from qiskit_aer.noise import NoiseModel
+
+        model = NoiseModel.from_backend(noisy.device("fake_manila")())
+        bare = QuantumCircuit(circuit.qubits)
+        for instruction in circuit.data:
+            if instruction.name != "measure":
+                bare.append(instruction)
+        bare.append(SaveExpectationValue(SparsePauliOp.from_list(problem.observable)), template.layout)
+        simulator = AerSimulator(method="density_matrix", noise_model=model, enable_truncation=False)
+        return float(simulator.run(bare).result().data()["expectation_value"])
+
+    def misread(self, template: Template) -> Array:
+        """As the device's record says, the same both ways."""
+        measure = noisy.device("fake_manila")().target["measure"]
+        return np.array([[measure[qubit,].error] * 2 for qubit in template.layout])
+
+
+def compiled(
+    problem: Energy | MaxCut, circuit: QuantumCircuit, name: str, shots: int | None = None
+) -> Template:
+    """A template of a circuit on a backend."""
+    spec = RunSpec(problem=problem, circuit=spec_of(circuit), backend=name, shots=shots)
+    return TemplatePool(MemoryStore()).of(spec, backends().get(name))
+
+
+def ansatz_of(qubits: int) -> QuantumCircuit:
+    """One parameter per qubit."""
+    circuit = QuantumCircuit(qubits)
+    for qubit in range(qubits):
+        circuit.ry(Parameter(f"p{qubit}"), qubit)
+        circuit.cx(qubit, (qubit + 1) % qubits)
+    return circuit
+
+
+def chain(qubits: int) -> Energy:
+    """An Ising chain in a transverse field."""
+    links = [("I" * i + "ZZ" + "I" * (qubits - i - 2), -1.0) for i in range(qubits - 1)]
+    return Energy(
+        observable=[*links, *(("I" * i + "X" + "I" * (qubits - i - 1), -0.7) for i in range(qubits))]
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "qubits", "shots", "density"),
+    [
+        ("aer", 4, None, 10),
+        ("aer", 15, None, 10),  # above Aer's threshold for fusing gates
+        ("aer", 4, 1000, 10),
+        ("aer", 17, 300, 10),  # too wide for tables of probabilities: Aer draws the shots
+        ("aer:fake_manila", 4, None, 10),
+        ("aer:fake_manila", 4, 300, 10),
+        ("aer:fake_manila", 3, 20, 1),  # every shot a trajectory
+    ],
+)
+def test_threads_change_no_bit(
+    name: str, qubits: int, shots: int | None, density: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Values and samples are the same, bit for bit, on one core and on several, and from run to run."""
+    monkeypatch.setattr(noisy, "DENSITY", density)
+    monkeypatch.setattr(program, "PARALLEL", 0.0)
+    template = compiled(chain(qubits), efficient_su2(qubits, reps=1), name, shots)
+    rows = np.random.default_rng(0).normal(size=(3, len(template.parameters)))
+    seen: list[Execution] = []
+    for threads in (1, 2, 4, 4):
+        monkeypatch.setattr(program, "cores", lambda threads=threads: threads)
+        seen.append(backends().get(name).run(template, rows, shots=shots, seed=5))
+    assert all(each.values == seen[0].values for each in seen)
+    assert all(each.samples == seen[0].samples for each in seen)
+
+
+def test_wide_circuits_are_exact_too() -> None:
+    """Above Aer's fusion threshold, rows bound at run time have the right energies."""
+    template = compiled(chain(14), efficient_su2(14, reps=1), "aer")
+    where = np.random.default_rng(1).normal(size=(2, 56))
+    rows = template.angles.bind(where)
+    values = backends().get("aer").run(template, rows, shots=None, seed=0).values
+    observable = SparsePauliOp.from_list(chain(14).observable)
+    states = [Statevector(efficient_su2(14, reps=1).assign_parameters(point)) for point in where]
+    assert values == pytest.approx([state.expectation_value(observable).real for state in states], abs=1e-10)
+
+
+def test_the_program_equals_the_public_simulator() -> None:
+    """What a program gets from Aer's native part is what ``AerSimulator.run`` gives, bit for bit."""
+    from qiskit_aer import AerSimulator
+    from qiskit_aer.library import SaveExpectationValue
+
+    problem = chain(5)
+    template = compiled(problem, ansatz_of(5), "aer")
+    where = np.random.default_rng(3).normal(size=(4, 5))
+    rows = template.angles.bind(where)
+    values = backends().get("aer").run(template, rows, shots=None, seed=0).values
+    circuit = template.circuits[0].copy()
+    circuit.append(SaveExpectationValue(SparsePauliOp.from_list(problem.observable)), range(5))
+    binds = {each: rows[:, template.parameters.index(each.name)].tolist() for each in circuit.parameters}
+    job = AerSimulator(method="statevector").run(circuit, [binds], runtime_parameter_bind_enable=True)
+    assert values == [job.result().data(row)["expectation_value"] for row in range(4)]
+
+
+def test_shots_beyond_tables_agree_with_shots_from_tables() -> None:
+    """Aer's own shots and those drawn from probabilities have the same distribution: χ² below its 1e-6 quantile."""
+    template = compiled(ZZ, ansatz(), "aer", 20_000)
+    rows = template.angles.bind(points(1, seed=3))
+    drawn = backends().get("aer").run(template, rows, shots=20_000, seed=1).samples
+    circuits = [*template.circuits]
+    shots = assemble(circuits, template.parameters).run(rows, 20_000, 1)[0]["counts"]
+    assert drawn is not None
+    first = dict(zip(*(column.tolist() for column in cell(drawn, 0)), strict=True))
+    table = np.array([[first.get(k, 0.0), shots.get(hex(k), 0)] for k in range(8)])
+    table = table[table.sum(axis=1) > 0]
+    expected = table.sum(axis=1, keepdims=True) / 2
+    assert ((table - expected) ** 2 / expected).sum() < 41.0  # seven degrees of freedom: exceeded with 1e-6
+
+
+def test_trajectories_agree_with_the_density_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noise drawn shot by shot, readout errors included, has the distribution of the density matrix.
+
+    χ² of eight outcomes stays below 41.0, its quantile at 1e-6.
+    """
+    counted = []
+    for density in (10, 1):
+        monkeypatch.setattr(noisy, "DENSITY", density)
+        template = compiled(ZZ, ansatz(), "aer:fake_manila", 4000)
+        rows = template.angles.bind(points(1, seed=3))
+        done = backends().get("aer:fake_manila").run(template, rows, shots=4000, seed=1, calibrate=True)
+        assert done.samples is not None
+        assert done.readout is not None
+        outcomes, weights = cell(done.samples, 0)
+        counted.append(np.bincount(outcomes.astype(int), weights, 8))
+    expected = (counted[0] + counted[1]) / 2
+    assert sum(((each - expected) ** 2 / expected).sum() for each in counted) < 41.0
+
+
+def test_a_circuit_on_a_large_device_simulates_only_its_qubits() -> None:
+    """Three qubits of a device of 133 are a program of three qubits, with just their errors."""
+    backend = backends().get("aer:fake_torino")
+    template = compiled(ZZ, ansatz(), "aer:fake_torino", 100)
+    rows = template.angles.bind(points(2))
+    done = backend.run(template, rows, shots=100, seed=0, calibrate=True)
+    assert done.samples is not None
+    assert template.circuits[0].num_qubits == backend.target.num_qubits == 133
+    prepared: Any = template.prepared("calibrate=True", lambda: pytest.fail("it was prepared already"))
+    assert prepared.num_qubits == 3
+    errors = {(each["operations"][0], *each["gate_qubits"][0]) for each in prepared.noise["errors"]}
+    assert {name for name, *_ in errors} <= {"cz", "sx", "x"}
+    assert {qubit for _, *qubits in errors for qubit in qubits} == {0, 1, 2}
+
+
+def test_a_circuit_that_spreads_too_far_for_exact_noise_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exact noisy values need a density matrix of all qubits in use."""
+    monkeypatch.setattr(noisy, "DENSITY", 2)
+    template = compiled(ZZ, ansatz(), "aer:fake_manila")
+    with pytest.raises(CircuitError, match="uses 3 qubits of aer:fake_manila; exact noisy values allow 2"):
+        backends().get("aer:fake_manila").run(template, template.angles.bind(points(1)), shots=None, seed=0)
+
+
+def test_a_circuit_too_large_for_a_device_is_an_error() -> None:
+    """Six qubits do not fit on five."""
+    with pytest.raises(CircuitError, match="cannot be compiled for this device"):
+        compiled(chain(6), efficient_su2(6, reps=1), "aer:fake_manila")
+
+
+def test_a_simulator_that_refuses_is_an_error() -> None:
+    """What Aer reports becomes the error's text."""
+    template = compiled(chain(4), efficient_su2(4, reps=1), "aer")
+    prepared = assemble(template.circuits, template.parameters, method="stabilizer")
+    rows = np.zeros((1, len(template.parameters)))
+    with pytest.raises(CircuitError, match=r"the simulation failed: .*stabilizer"):
+        prepared.run(rows, 10, 0)
+
+
+def test_only_the_likeliest_outcomes_are_listed() -> None:
+    """An exact run of a wide binary problem lists 16 outcomes per row, the likeliest, in ascending order."""
+    edges = [(i, (i + 1) % 6, 1.0 + 0.1 * i) for i in range(6)]
+    spec = RunSpec(problem=MaxCut(edges=edges))
+    template = TemplatePool(MemoryStore()).of(spec, backends().get("aer"))
+    done = backends().get("aer").run(template, template.angles.bind([[0.4, 0.3]]), shots=None, seed=0)
+    assert done.samples is not None
+    outcomes, weights = cell(done.samples, 0)
+    state = Statevector(template.circuits[0].assign_parameters(template.angles.bind([[0.4, 0.3]])[0]))
+    probabilities = state.probabilities()
+    assert len(outcomes) == 16
+    assert np.all(np.diff(outcomes.astype(int)) > 0)
+    assert weights == pytest.approx(probabilities[outcomes.astype(int)])
+    assert weights.min() >= np.delete(probabilities, outcomes.astype(int)).max() - 1e-12
+
+
+def test_an_exact_cvar_is_the_mean_of_the_best_share() -> None:
+    """With ``cvar`` the exact objective averages the lowest share of the distribution."""
+    spec = RunSpec(problem=MaxCut(edges=RING.edges, cvar=0.25))
+    template = TemplatePool(MemoryStore()).of(spec, backends().get("aer"))
+    rows = template.angles.bind([[0.4, 0.3]])
+    done = backends().get("aer").run(template, rows, shots=None, seed=0)
+    table = Statevector(template.circuits[0].assign_parameters(rows[0])).probabilities()
+    order = np.argsort(template.objective.costs, kind="stable")
+    left, total = 0.25, 0.0
+    for k in order:
+        total += min(left, table[k]) * template.objective.costs[k]
+        left = max(0.0, left - table[k])
+    assert done.values == pytest.approx([total / 0.25])
+
+
+def test_slots_take_sums_of_angles() -> None:
+    """A compiled gate may hold any linear expression of the angles."""
+    a, b = Parameter("a"), Parameter("b")
+    circuit = QuantumCircuit(1)
+    circuit.rx(2 * a - b / 2 + 0.3, 0)
+    circuit.h(0)
+    circuit.rz(b, 0)
+    table = Slots.of(circuit, [0, 1, 2], {"a": 0, "b": 1}).fill(np.array([[1.0, 2.0], [0.0, 4.0]]))
+    assert table == [((0, 0), [pytest.approx(1.3), pytest.approx(-1.7)]), ((2, 0), [2.0, 4.0])]
+
+
+def test_slots_refuse_what_is_not_linear() -> None:
+    """An angle that is a product of parameters cannot be filled in."""
+    a, b = Parameter("a"), Parameter("b")
+    circuit = QuantumCircuit(1)
+    circuit.rx(a * b, 0)
+    with pytest.raises(CircuitError, match="is not linear in a"):
+        Slots.of(circuit, [0], {"a": 0, "b": 1})
+
+
+def test_misreading_acts_on_each_qubit_by_itself() -> None:
+    """Reading errors are the tensor product of the qubits' assignment matrices, qubit 0 in the lowest bit."""
+    rng = np.random.default_rng(0)
+    errors, table = rng.uniform(0, 0.4, (3, 2)), rng.dirichlet(np.ones(8), 2)
+    matrices = [np.array([[1 - up, down], [up, 1 - down]]) for up, down in errors]
+    whole = np.kron(matrices[2], np.kron(matrices[1], matrices[0]))
+    assert misread(table, errors) == pytest.approx(table @ whole.T)
+
+
+def test_drawing_tolerates_rounding() -> None:
+    """Probabilities that are slightly negative, or do not quite sum to one, are still drawn from."""
+    samples = draw(np.array([[0.5, 0.5 + 1e-9, -1e-17, 0.0]]), 100, 1, (0,))
+    outcomes, weights, _ = columns(samples)
+    assert (outcomes.tolist(), weights.sum()) == ([0, 1], 100)
+    assert isinstance(samples, Samples)
+
+
+def test_an_unknown_backend_lists_those_there_are() -> None:
+    """A name that no backend has is a fault that names the choices."""
+    for name in ("ibm_torino", "aer:fake_nowhere", "aer:", ""):
+        with pytest.raises(SpecError, match=rf"backend: unknown '{name}', expected one of aer, aer:fake_"):
+            Backends().get(name)
+    assert {"aer", "aer:fake_torino", "aer:fake_manila"} <= set(Backends().names())
+
+
+def test_without_its_extra_a_device_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recorded device without qiskit-ibm-runtime is an error with the pip line, and aer still works."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(
+        MissingExtra, match=r"qiskit-ibm-runtime is not installed \(pip install 'varloop\[ibm\]'\)"
+    ):
+        Backends().get("aer:fake_torino")
+    assert Backends().get("aer").name == "aer"
+    with pytest.raises(SpecError, match=r"aer:fake_NAME \(pip install 'varloop\[ibm\]'\)"):
+        Backends().get("nothing")
+
+
+def test_a_backend_is_made_once() -> None:
+    """The same name gives the same object."""
+    made = Backends()
+    assert made.get("aer") is made.get("aer")
+
+
+@pytest.mark.parametrize(
+    ("quota", "expected"),
+    [("150000 100000", 2), ("50000 100000", 1), ("max 100000", 6), ("nonsense", 6), ("900000 100000", 6)],
+)
+def test_cores_follow_the_quota(quota: str, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control group's quota limits the cores, and never to none; without one the affinity decides."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(6)), raising=False)
+    monkeypatch.setattr("pathlib.Path.read_text", lambda _: quota)
+    assert cores.__wrapped__() == expected
+
+
+def test_importing_backends_imports_no_qiskit() -> None:
+    """The package of the backends costs nothing until one is asked for."""
+    code = (
+        "import varloop.quantum.templates, varloop.quantum.estimate, sys; sys.exit('qiskit' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from qiskit.circuit import Parameter, QuantumCircuit
+from qiskit.circuit.library import efficient_su2
+from qiskit.quantum_info import SparsePauliOp, Statevector
+
+from quantum.backend_contract import RING, backends
+from varloop.errors import MissingExtra
+from varloop.quantum import check
+from varloop.quantum.backends import Backends
+from varloop.quantum.circuits import spec_of
+from varloop.spec import Budget, CircuitSpec, Energy, MaxCut, RunSpec
+
+BELL = Energy(observable=[("ZZ", 1.0), ("XX", -0.5), ("II", 2.0)])
+SU2 = CircuitSpec(library="efficient_su2", options={"num_qubits": 2, "reps": 1})
+LINE = MaxCut(edges=[(i, i + 1, 1.0) for i in range(3)])
+
+
+def faults(**parts: Any) -> list[str]:
+    """Faults of a sound spec with these fields."""
+    return check.faults({"problem": BELL, "circuit": SU2} | parts)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {},
+        {"initial": [0.0] * 8, "shots": 100, "mitigation": "readout", "gradient": "parameter-shift"},
+        {"problem": RING, "circuit": None},
+        {"problem": MaxCut(edges=RING.edges, cvar=0.5), "circuit": None, "gradient": "spsa"},
+        {"backend": "aer:fake_torino"},
+    ],
+)
+def test_a_sound_spec_has_no_faults(parts: dict[str, Any]) -> None:
+    """Nothing is found where nothing is wrong."""
+    assert faults(**parts) == []
+
+
+@pytest.mark.parametrize(
+    ("parts", "fault"),
+    [
+        ({"circuit": CircuitSpec(qpy="AAAA")}, "circuit: not zlib of QPY"),
+        ({"circuit": CircuitSpec(library="nothing_like_it")}, "circuit: .*'nothing_like_it'"),
+        (
+            {"circuit": CircuitSpec(library="efficient_su2", options={"num_qubits": 3})},
+            "circuit: has 3 qubits, the problem acts on 2",
+        ),
+        ({"initial": [0.1] * 7}, "initial: has 7 numbers, the circuit has 8 parameters"),
+        ({"backend": "nowhere"}, "backend: unknown 'nowhere', expected one of aer, aer:fake_"),
+        (
+            {"problem": Energy(observable=[("II", 1.0)])},
+            "problem: is a constant, there is nothing to minimise",
+        ),
+        ({"problem": Energy(observable=[("ZZ", 0.0), ("II", 1.0)])}, "problem: is a constant"),
+        (
+            {"problem": MaxCut(edges=RING.edges, cvar=0.5), "circuit": None, "mitigation": "readout"},
+            "mitigation: readout mitigation corrects expectation values; this objective is a CVaR",
+        ),
+        (
+            {"problem": MaxCut(edges=RING.edges, cvar=0.5), "circuit": None, "gradient": "parameter-shift"},
+            "gradient: parameter-shift differentiates expectation values",
+        ),
+    ],
+)
+def test_each_fault_is_found(parts: dict[str, Any], fault: str) -> None:
+    """One thing wrong gives one fault, which names the field, what it is and what it should be."""
+    found = faults(**parts)
+    assert len(found) == 1, found
+    assert re.match(fault, found[0]), found
+
+
+def test_a_circuit_without_parameters_is_a_fault() -> None:
+    """Without parameters there is nothing to optimise."""
+    circuit = QuantumCircuit(2)
+    circuit.h(0)
+    found = faults(circuit=spec_of(circuit), gradient="parameter-shift")
+    assert found == ["circuit: has no parameters, there is nothing to optimise"]
+
+
+def test_a_gradient_without_a_rule_is_a_fault() -> None:
+    """Parameter-shift needs a rule for every angle."""
+    circuit, t = QuantumCircuit(2), Parameter("t")
+    circuit.rx(t * t, 0)
+    (found,) = faults(circuit=spec_of(circuit), gradient="parameter-shift")
+    assert found == "gradient: parameter-shift has no rule for 1 of the angles; use auto"
+
+
+def test_all_faults_are_found_at_once() -> None:
+    """One fault does not hide the next."""
+    found = faults(
+        backend="nowhere", circuit=CircuitSpec(library="efficient_su2", options={"num_qubits": 4}), initial=[]
+    )
+    assert [fault.split(":")[0] for fault in found] == ["backend", "circuit", "initial"]
+
+
+@pytest.mark.parametrize(
+    ("size", "parts", "fault"),
+    [
+        (29, {}, "problem: acts on 29 qubits, exact probabilities on aer allow 16"),
+        (17, {}, "problem: acts on 17 qubits, exact probabilities on aer allow 16; set shots for more"),
+        (29, {"shots": 10}, "problem: acts on 29 qubits, shots on aer allow 28"),
+        (
+            11,
+            {"backend": "aer:fake_torino"},
+            "problem: acts on 11 qubits, exact probabilities on aer:fake_torino allow 10; set shots for more",
+        ),
+        (10**9, {"shots": 10}, f"problem: acts on {10**9} qubits, shots on aer allow 28"),
+    ],
+)
+def test_too_many_qubits_are_found_before_anything_is_built(
+    size: int, parts: dict[str, Any], fault: str
+) -> None:
+    """A problem that no memory could hold is refused by its numbers alone, and told to use shots where that helps."""
+    assert faults(problem=MaxCut(edges=[(0, size - 1, 1.0)]), circuit=None, **parts) == [fault]
+
+
+def test_an_energy_too_large_for_exact_values() -> None:
+    """Energies have a limit of their own."""
+    found = faults(problem=Energy(observable=[("Z" * 29, 1.0)]))
+    assert found == ["problem: acts on 29 qubits, exact values on aer allow 28"]
+
+
+def test_fields_that_could_not_be_read_are_skipped() -> None:
+    """Another check reports them; this one works with the rest."""
+    assert check.faults({}) == []
+    assert check.faults({"backend": "aer", "shots": 5}) == []
+    assert check.faults({"problem": BELL}) == []
+
+
+def test_a_missing_extra_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A spec that needs a package says how to install it."""
+
+    def refuse(self: Backends, name: str) -> None:
+        raise MissingExtra("qiskit-ibm-runtime", "ibm")
+
+    monkeypatch.setattr(Backends, "get", refuse)
+    assert faults() == ["backend: qiskit-ibm-runtime is not installed (pip install 'varloop[ibm]')"]
+
+
+def test_the_report_of_an_exact_run() -> None:
+    """Sizes of the compiled circuit, rows of the gradient, and the exact value at the first point."""
+    where = np.linspace(0.1, 0.8, 8).tolist()
+    spec = RunSpec(problem=BELL, circuit=SU2, initial=where, budget=Budget(iterations=20))
+    seen = check.report(spec, backends(), 1, True)
+    state = Statevector(efficient_su2(2, reps=1).assign_parameters(where))
+    exact = state.expectation_value(SparsePauliOp.from_list(BELL.observable)).real
+    assert (seen.backend, seen.mode, seen.qubits, seen.device_qubits) == ("aer", "expectation", 2, 2)
+    assert (seen.parameters, seen.angles, seen.bases, seen.two_qubit_gates) == (8, 8, 1, 1)
+    assert (seen.points, seen.gradient, seen.rows, seen.circuits) == (1, "parameter-shift", 17, 17)
+    assert (seen.jobs, seen.shots, seen.total_shots, seen.qpu_seconds, seen.cost) == (20, 0, 0, None, None)
+    assert seen.depth == 5
+    assert seen.value == pytest.approx(exact)
+    assert seen.error == 0.0
+
+
+def test_the_report_of_a_sampled_run() -> None:
+    """Shots, calibration and final value; QPU seconds by the stated constants."""
+    spec = RunSpec(problem=BELL, circuit=SU2, shots=100, mitigation="readout", budget=Budget(iterations=10))
+    seen = check.report(spec, backends(), 2, False)
+    assert (seen.mode, seen.bases, seen.rows, seen.circuits, seen.gradient) == ("counts", 2, 2, 4, "none")
+    assert (seen.jobs, seen.shots, seen.total_shots) == (11, 400, 10 * 400 + 200 + 200)
+    assert seen.qpu_seconds is not None
+    assert seen.qpu_seconds == pytest.approx(11 * check.JOB_SECONDS + 4400 * check.SHOT_SECONDS)
+    assert seen.cost == pytest.approx(seen.qpu_seconds * check.PRICE)
+    assert seen.error > 0
+    assert abs(seen.value - 3) < 5 * seen.error + 1e-9  # all parameters zero: ⟨ZZ⟩ = 1, ⟨XX⟩ = 0
+
+
+def test_the_budget_of_shots_ends_a_run_early() -> None:
+    """No more iterations are counted than the shots allow, the final value included."""
+    spec = RunSpec(problem=BELL, circuit=SU2, shots=100, budget=Budget(iterations=10, shots=1500))
+    seen = check.report(spec, backends(), 2, False)
+    assert (seen.jobs, seen.total_shots) == (4, 3 * 400 + 200)
+
+
+def test_the_report_starts_where_it_is_told() -> None:
+    """The first point may be given; the spec's own is not needed then."""
+    spec = RunSpec(problem=LINE)
+    zero = check.report(spec, backends(), 1, False)
+    moved = check.report(spec, backends(), 1, False, start=[0.4, -0.4])
+    assert zero.value == pytest.approx(-1.5)
+    assert moved.value != pytest.approx(zero.value)
+
+
+def test_a_device_tells_how_long_its_gates_take() -> None:
+    """On a device a shot takes its circuit's duration and the rest between shots."""
+    spec = RunSpec(
+        problem=BELL, circuit=SU2, shots=1000, backend="aer:fake_manila", budget=Budget(iterations=1)
+    )
+    seen = check.report(spec, backends(), 1, False)
+    assert seen.qpu_seconds is not None
+    shot = (seen.qpu_seconds - 2 * check.JOB_SECONDS) / seen.total_shots
+    assert check.REST_SECONDS + 5e-6 < shot < check.REST_SECONDS + 20e-6  # its measurement takes 5.35e-6 s
+    assert seen.device_qubits == 2
