@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT", "App", "Function", "Pipelines"]
 
 DEFAULT = "default"
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
 
 Returned = Body | Iterable[Body] | None
 Handler = Callable[[Event[Any], "Context"], Returned]
@@ -54,11 +56,13 @@ class App:
         :param name: its name in journals, traces and services; the Python function's by default.
         :param pure: see :attr:`Function.pure`; saves a store round trip per call. A pure function must
             not use the clock, random numbers other than the context's, or anything outside.
-        :raises UsageError: if another function of this app has the name or one of the types.
+        :raises UsageError: if another function of this app has the name or one of the types, or if a name
+            or a type cannot be used.
         """
 
         def register(handler: H) -> H:
             function = Function(name or handler.__name__, handler, _tuple(on), _tuple(emits), pure)
+            _usable(function)
             for other in self.functions:
                 if other.name == function.name:
                     raise UsageError(f"pipeline {self.pipeline} has two functions named {function.name}")
@@ -84,6 +88,20 @@ def _tuple(bodies: Bodies) -> tuple[type[Body], ...]:
     return (bodies,) if isinstance(bodies, type) else tuple(bodies)
 
 
+def _usable(function: Function) -> None:
+    """Refuse what could not travel or be recorded."""
+    if not _NAME.fullmatch(function.name):
+        raise UsageError(f"{function.name!r} is not a name for a function", hint="give it one by name='…'")
+    bodies: tuple[object, ...] = (*function.on, *function.emits)
+    for body in bodies:
+        if not (isinstance(body, type) and issubclass(body, Body)):
+            raise UsageError(f"{body!r} of {function.name} is not a Body")
+        if not body.type:
+            raise UsageError(
+                f"{body.__name__} has no type", hint=f"set {body.__name__}.type = 'com.example…'"
+            )
+
+
 class Pipelines:
     """All apps of a host, merged: which function of which pipeline takes an event.
 
@@ -101,7 +119,39 @@ class Pipelines:
                     if body.type in routes:
                         raise UsageError(f"two functions of pipeline {app.pipeline} take {body.type}")
                     routes[body.type] = function
-            self.types.update(app.types())
+            self._know(app.types())
+        for pipeline in self._routes:
+            self._check_names(pipeline)
+
+    def _know(self, types: dict[str, type[Body]]) -> None:
+        """Add an app's types; one that is taken would change how the events of others are read."""
+        for type, body in types.items():
+            if self.types.setdefault(type, body) is not body:
+                raise UsageError(
+                    f"{type} is the type of both {self.types[type].__name__} and {body.__name__}",
+                    hint="give your own body a type of its own",
+                )
+
+    def _check_names(self, pipeline: str) -> None:
+        """Records lie under the names of functions: each name stands for one step of a pipeline."""
+        own, inherited = self._routes[pipeline], self._routes[DEFAULT] if pipeline != DEFAULT else {}
+        names: dict[str, Function] = {}
+        for type, function in own.items():
+            if names.setdefault(function.name, function) is not function:
+                raise UsageError(f"pipeline {pipeline} has two functions named {function.name}")
+            replaced = inherited.get(type)
+            if replaced and not (function.pure or replaced.pure or function.name == replaced.name):
+                raise UsageError(
+                    f"{function.name} of pipeline {pipeline} takes the place of {replaced.name}, "
+                    "whose records others look for",
+                    hint=f"register it with name={replaced.name!r}",
+                )
+            if not replaced and function.name in {other.name for other in inherited.values()}:
+                raise UsageError(
+                    f"{function.name} of pipeline {pipeline} takes {type}, and the pipeline inherits "
+                    "another step of that name",
+                    hint="give it a name of its own",
+                )
 
     def route(self, pipeline: str, type: str) -> Function | None:
         """The function that takes an event, or None."""

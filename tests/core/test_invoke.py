@@ -27,7 +27,7 @@ from varloop.events import (
     RunSubmitted,
     event_id,
 )
-from varloop.host import Invoker, Outcome, Verdict
+from varloop.host import Outcome, Verdict
 from varloop.journal import Record, read_record, step_key, write_record
 from varloop.store.memory import MemoryStore
 
