@@ -16,7 +16,9 @@ _SHORTEST = 6
 def mask(text: str, environment: Mapping[str, str] = os.environ) -> str:
     """The text with every secret replaced by stars."""
     text = _URL_PASSWORD.sub(r"\1:***@", text)
-    for name, value in environment.items():
-        if len(value) >= _SHORTEST and _NAMES.search(name):
-            text = text.replace(value, "***")
+    secrets = {
+        value for name, value in environment.items() if len(value) >= _SHORTEST and _NAMES.search(name)
+    }
+    for secret in sorted(secrets, key=len, reverse=True):  # one may be part of another
+        text = text.replace(secret, "***")
     return text
