@@ -109,7 +109,9 @@ def separate(circuit: QuantumCircuit) -> tuple[QuantumCircuit, Angles]:
     """
     from qiskit.circuit import ParameterVector
 
-    columns = ParameterVector("varloop", len(circuit.parameters))
+    from varloop.quantum.circuits import placeholders
+
+    columns = placeholders(circuit)
     circuit = circuit.assign_parameters(dict(zip(circuit.parameters, columns, strict=True)))
     known = set(columns)
     separated = circuit.copy_empty_like(name="separated")

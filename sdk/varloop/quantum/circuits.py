@@ -16,29 +16,46 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from varloop.errors import CircuitError, MissingExtra
+from varloop.errors import CircuitError, VarloopError
 from varloop.spec import CircuitSpec
 
 if TYPE_CHECKING:
-    from qiskit.circuit import CircuitInstruction, Parameter, QuantumCircuit
+    from qiskit.circuit import CircuitInstruction, Parameter, ParameterVector, QuantumCircuit
 
-__all__ = ["MAX_BYTES", "MAX_QUBITS", "from_qpy", "load", "spec_of", "to_qpy"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_PARAMETERS",
+    "MAX_QUBITS",
+    "from_qpy",
+    "load",
+    "placeholders",
+    "spec_of",
+    "to_qpy",
+]
 
 MAX_BYTES = 64 << 20
 """bytes of QPY after decompression"""
 MAX_QUBITS = 4096
 """of a circuit that is read, idle ones included"""
 
+MAX_PARAMETERS = 1 << 17
+"""of a circuit that is read, elements of its vectors that it does not use included"""
+
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "varloop:parameters")
 _HEADER = struct.Struct("!6sBBBBQcc")
 _CIRCUIT = struct.Struct("!H1cHII")
+_NAMES = "varloop.parameters"
 _OLDEST = 13
+_SYMBOL = re.compile(rb"vv\0{10}.{8}", re.DOTALL)
+_SYMBOLS = re.compile(rb"(?:vv\0{10}.{8}){2,}", re.DOTALL)
+"""symbols of an expression in QPY 18: type, type and size (0) of the value, number of the vector (0), index"""
+_INCLUDES = ("qelib1.inc", "stdgates.inc")
 
 
 def to_qpy(circuit: QuantumCircuit) -> bytes:
     """zlib of QPY, canonical: two builds of one circuit give the same bytes.
 
-    Names and metadata of the circuit are dropped, identities of Parameters follow from their names, and
+    Names and metadata of the circuit are dropped, identities of its Parameters follow from their names, and
     anonymous sub-circuits are inlined (their names come from a counter).
 
     :raises CircuitError: the circuit holds something QPY cannot express.
@@ -46,9 +63,8 @@ def to_qpy(circuit: QuantumCircuit) -> bytes:
     from qiskit import qpy
 
     with _boundary("the circuit cannot be written as QPY"), io.BytesIO() as buffer:
-        canonical = _canonical(circuit)
-        qpy.dump(canonical, buffer)
-        return zlib.compress(buffer.getvalue(), 6)
+        qpy.dump(_canonical(circuit), buffer)
+        return zlib.compress(_in_order(buffer.getvalue()), 6)
 
 
 def from_qpy(data: bytes) -> QuantumCircuit:
@@ -57,22 +73,17 @@ def from_qpy(data: bytes) -> QuantumCircuit:
     :raises CircuitError: corrupt, truncated, more than MAX_BYTES or MAX_QUBITS, or not one circuit.
     """
     from qiskit import qpy
-    from qiskit.circuit import QuantumCircuit
 
     with _boundary("not zlib of QPY"):
         raw = _inflate(data)
         _check_header(raw)
-        circuits = qpy.load(io.BytesIO(raw))
-    if len(circuits) != 1 or not isinstance(circuits[0], QuantumCircuit):
-        raise CircuitError(f"got {len(circuits)} programs in the QPY data, expected one circuit")
-    return circuits[0]
+        return _restored(*qpy.load(io.BytesIO(raw)))
 
 
 def load(spec: CircuitSpec) -> QuantumCircuit:
     """The circuit a spec describes, without its final measurements.
 
     :raises CircuitError: it cannot be read or built, or it measures before its end.
-    :raises MissingExtra: OpenQASM 3 needs its importer.
     """
     if spec.qpy is not None:
         with _boundary("not base64"):
@@ -83,7 +94,7 @@ def load(spec: CircuitSpec) -> QuantumCircuit:
     else:
         circuit = _from_library(spec.library or "", spec.options)
     if circuit.num_clbits:
-        circuit.remove_final_measurements()
+        circuit = circuit.remove_final_measurements(inplace=False)
     if any(instruction.clbits for instruction in circuit.data):
         raise CircuitError(
             "the circuit uses classical bits before its end: expected gates, then measurements"
@@ -99,13 +110,62 @@ def spec_of(circuit: QuantumCircuit) -> CircuitSpec:
     return CircuitSpec(qpy=base64.b64encode(to_qpy(circuit)).decode("ascii"))
 
 
+def placeholders(circuit: QuantumCircuit) -> ParameterVector:
+    """As many parameters as the circuit has, with a name that none of its own has."""
+    from qiskit.circuit import ParameterVector
+
+    names = [parameter.name for parameter in circuit.parameters]
+    return ParameterVector(max(names, default="") + "_", len(names), uuid=_NAMESPACE)
+
+
 def _canonical(circuit: QuantumCircuit) -> QuantumCircuit:
-    circuit = circuit.copy()
+    """The circuit as it is written: its parameters are those of one vector, their names are in the metadata.
+
+    QPY lists vectors, and the symbols of an expression, in the order of a randomly seeded hash table. With one
+    vector there is nothing to order in the first list, and :func:`_in_order` can find the second.
+    """
     while names := {instruction.name for instruction in circuit.data if _anonymous(instruction)}:
         circuit = circuit.decompose(gates_to_decompose=sorted(names))
-    circuit = circuit.assign_parameters(_identities(circuit))
-    circuit.name, circuit.metadata = "", {}
+    parameters = list(circuit.parameters)
+    circuit = circuit.assign_parameters(dict(zip(parameters, placeholders(circuit), strict=True)))
+    circuit.name, circuit.metadata = "", {_NAMES: [_name(each) for each in parameters]}
     return circuit
+
+
+def _in_order(raw: bytes) -> bytes:
+    """QPY with the symbols of each expression in ascending order."""
+    return _SYMBOLS.sub(lambda run: b"".join(sorted(_SYMBOL.findall(run[0]))), raw)
+
+
+def _restored(circuit: QuantumCircuit) -> QuantumCircuit:
+    """A circuit that was read, with the parameters it had before :func:`_canonical`."""
+    from qiskit.circuit import Parameter, ParameterVector
+
+    vectors: dict[tuple[str, int], ParameterVector] = {}
+    parameters: list[Parameter] = []
+    for name, *place in (circuit.metadata or {}).get(_NAMES, ()):
+        if not place:
+            parameters.append(Parameter(name, uuid=uuid.uuid5(_NAMESPACE, name)))
+            continue
+        index, length = place
+        if (name, length) not in vectors:
+            _check_size(length + sum(map(len, vectors.values())), "parameters", MAX_PARAMETERS)
+            identity = uuid.uuid5(_NAMESPACE, f"{name}[{length}]")
+            vectors[name, length] = ParameterVector(name, length, uuid=identity)
+        parameters.append(vectors[name, length][index])
+    circuit.metadata = {}
+    if not parameters:
+        return circuit
+    return circuit.assign_parameters(dict(zip(circuit.parameters, parameters, strict=True)))
+
+
+def _name(parameter: Parameter) -> tuple[str] | tuple[str, int, int]:
+    """Name; of an element its vector's name, its index and the vector's length."""
+    from qiskit.circuit import ParameterVectorElement
+
+    if isinstance(parameter, ParameterVectorElement):
+        return parameter.vector.name, parameter.index, len(parameter.vector)
+    return (parameter.name,)
 
 
 def _anonymous(instruction: CircuitInstruction) -> bool:
@@ -116,23 +176,6 @@ def _anonymous(instruction: CircuitInstruction) -> bool:
         return False
     operation = instruction.operation
     return type(operation) in (Instruction, Gate, ControlledGate) and operation.definition is not None
-
-
-def _identities(circuit: QuantumCircuit) -> dict[Parameter, Parameter]:
-    """Each parameter's equal with an identity that follows from its name."""
-    from qiskit.circuit import Parameter, ParameterVector, ParameterVectorElement
-
-    vectors: dict[str, ParameterVector] = {}
-    result: dict[Parameter, Parameter] = {}
-    for parameter in circuit.parameters:
-        if isinstance(parameter, ParameterVectorElement):
-            name, length = parameter.vector.name, len(parameter.vector)
-            identity = uuid.uuid5(_NAMESPACE, f"{name}[{length}]")
-            vector = vectors.setdefault(name, ParameterVector(name, length, uuid=identity))
-            result[parameter] = vector[parameter.index]
-        else:
-            result[parameter] = Parameter(parameter.name, uuid=uuid.uuid5(_NAMESPACE, parameter.name))
-    return result
 
 
 def _inflate(data: bytes) -> bytes:
@@ -157,9 +200,9 @@ def _check_header(raw: bytes) -> None:
     _check_size(clbits, "classical bits")
 
 
-def _check_size(count: int, what: str) -> None:
-    if count > MAX_QUBITS:
-        raise CircuitError(f"the circuit has {count} {what}, expected at most {MAX_QUBITS}")
+def _check_size(count: int, what: str, limit: int = MAX_QUBITS) -> None:
+    if count > limit:
+        raise CircuitError(f"the circuit has {count} {what}, expected at most {limit}")
 
 
 def _from_qasm(source: str) -> QuantumCircuit:
@@ -169,6 +212,9 @@ def _from_qasm(source: str) -> QuantumCircuit:
 
     for size in re.findall(r"\[\s*([\d_]+)\s*\]", source):
         _check_size(int(size.replace("_", "")), "bits in a register")
+    for name in re.findall(r"\binclude\s*[\"']([^\"']*)", source):
+        if name not in _INCLUDES:
+            raise CircuitError(f"the source includes {name!r}, expected one of {', '.join(_INCLUDES)}")
     version = re.search(r"^\s*OPENQASM\s+(\d)", source, re.MULTILINE)
     with _boundary("the OpenQASM source cannot be read"):
         if version is not None and version[1] == "2":
@@ -176,7 +222,9 @@ def _from_qasm(source: str) -> QuantumCircuit:
         try:
             return qasm3.loads(source)
         except MissingOptionalLibraryError as error:
-            raise MissingExtra("qiskit_qasm3_import", "qasm3") from error
+            raise CircuitError(
+                "OpenQASM 3 cannot be read here", hint="pip install qiskit-qasm3-import"
+            ) from error
 
 
 def _from_library(name: str, options: dict[str, Any]) -> QuantumCircuit:
@@ -205,8 +253,6 @@ def _from_library(name: str, options: dict[str, Any]) -> QuantumCircuit:
 @contextmanager
 def _boundary(what: str) -> Iterator[None]:
     """Turn any failure of a parser into a CircuitError; Rust panics are no Exception, and are caught too."""
-    from varloop.errors import VarloopError
-
     try:
         yield
     except (VarloopError, KeyboardInterrupt, SystemExit, GeneratorExit):

@@ -1,0 +1,352 @@
+"""Circuits on the wire: equal bytes for equal circuits, and no surprise from bytes of others."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import subprocess
+import sys
+import tracemalloc
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from qiskit import qpy
+from qiskit.circuit import ClassicalRegister, Parameter, ParameterVector, QuantumCircuit
+from qiskit.circuit.library import PauliEvolutionGate, efficient_su2
+from qiskit.quantum_info import Operator, SparsePauliOp
+
+from varloop.errors import CircuitError
+from varloop.quantum import circuits
+from varloop.quantum.circuits import MAX_QUBITS, from_qpy, load, spec_of, to_qpy
+from varloop.spec import CircuitSpec
+
+
+def vectors() -> QuantumCircuit:
+    """Elements of one vector, two per expression."""
+    circuit, names = QuantumCircuit(2), ParameterVector("t", 12)
+    for k in range(12):
+        circuit.rx(names[k] + 2 * names[11 - k] - 1, k % 2)
+    return circuit
+
+
+def plain() -> QuantumCircuit:
+    """Single parameters, one of them in a sine."""
+    circuit, x, y = QuantumCircuit(2), Parameter("x"), Parameter("y")
+    circuit.crx(x * 2, 0, 1)
+    circuit.rzz(y.sin() + x, 0, 1)
+    return circuit
+
+
+def many() -> QuantumCircuit:
+    """Expressions over several vectors, which come up in an expression first."""
+    circuit = QuantumCircuit(2)
+    a, b, c = (ParameterVector(name, 7) for name in ("a", "a_", "c"))
+    x = Parameter("c[7]_")
+    circuit.rx(c[5] - 2 * a[3] + b[2] / x, 0)
+    circuit.u(a[1] + a[0] + a[6] * a[4], x, b[2] - c[5] - x, 1)
+    return circuit
+
+
+def sparse() -> QuantumCircuit:
+    """Uses two elements of a vector of five."""
+    circuit, names = QuantumCircuit(1), ParameterVector("w", 5)
+    circuit.rx(names[3], 0)
+    circuit.ry(names[1], 0)
+    return circuit
+
+
+def nested() -> QuantumCircuit:
+    """Sub-circuits, whose names Qiskit takes from a counter."""
+    inner = QuantumCircuit(2)
+    inner.rx(Parameter("x"), 0)
+    inner.cx(0, 1)
+    circuit = QuantumCircuit(3)
+    circuit.append(inner.to_gate(), [2, 0])
+    circuit.append(inner.to_gate().control(1, annotated=False), [0, 1, 2])
+    circuit.append(inner.to_instruction(), [1, 2])
+    return circuit
+
+
+def evolution() -> QuantumCircuit:
+    """Gates that are more than a name: a Pauli evolution and a matrix."""
+    circuit = QuantumCircuit(2)
+    circuit.append(PauliEvolutionGate(SparsePauliOp(["XX", "ZZ"], [0.5, 2]), time=Parameter("t")), [0, 1])
+    circuit.unitary(np.eye(4)[::-1], [0, 1])
+    return circuit
+
+
+BUILDS: list[Callable[[], QuantumCircuit]] = [
+    vectors,
+    plain,
+    many,
+    sparse,
+    nested,
+    evolution,
+    lambda: efficient_su2(4),
+]
+SAMPLE = to_qpy(vectors())
+
+
+def bound(circuit: QuantumCircuit) -> Operator:
+    """The circuit's matrix at some point."""
+    point = np.linspace(0.1, 1.7, circuit.num_parameters)
+    flat = circuit.decompose("PauliEvolution")
+    return Operator(flat.assign_parameters(dict(zip(circuit.parameters, point, strict=True))))
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_two_builds_give_the_same_bytes(build: Callable[[], QuantumCircuit]) -> None:
+    """Parameters of other identity, another name, other metadata: the bytes are the same."""
+    circuits = [build() for _ in range(8)]
+    circuits[1].name, circuits[1].metadata = "another", {"made": "later"}
+    assert len(set(map(to_qpy, circuits))) == 1
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_a_round_trip_changes_nothing(build: Callable[[], QuantumCircuit]) -> None:
+    """What is read is the circuit that was written, parameter order included, and is written the same again."""
+    circuit = build()
+    again = from_qpy(to_qpy(circuit))
+    names = [parameter.name for parameter in circuit.parameters]
+    assert [parameter.name for parameter in again.parameters] == names
+    assert bound(again) == bound(circuit)
+    assert again.metadata == {}
+    assert to_qpy(again) == to_qpy(circuit)
+
+
+def test_another_process_gives_the_same_bytes() -> None:
+    """Nothing of a process (hash seeds, counters) is in the bytes."""
+    code = "import test_circuits as t; print(*(t.to_qpy(build()).hex() for build in t.BUILDS))"
+    paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    environment = {**os.environ, "PYTHONPATH": paths, "PYTHONHASHSEED": "12345"}
+    there = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, check=True, text=True
+    )
+    assert there.stdout.split() == [to_qpy(build()).hex() for build in BUILDS]
+
+
+def test_qpy_of_others() -> None:
+    """QPY that was not written by varloop is read as it is."""
+    buffer, circuit = io.BytesIO(), many()
+    circuit.metadata = {"parameters": 5}
+    qpy.dump(circuit, buffer)
+    again = from_qpy(zlib.compress(buffer.getvalue()))
+    assert bound(again) == bound(many())
+
+
+def test_other_circuits_give_other_bytes() -> None:
+    """A changed number, qubit or scale changes the bytes."""
+    written = set()
+    for angle, qubit, scale in [(0.1, 0, 1), (0.2, 0, 1), (0.1, 1, 1), (0.1, 0, 2)]:
+        circuit = QuantumCircuit(2)
+        circuit.rx(angle, qubit)
+        circuit.ry(scale * Parameter("x"), 0)
+        written.add(to_qpy(circuit))
+    assert len(written) == 4
+
+
+def test_writing_leaves_the_circuit_alone() -> None:
+    """The circuit keeps its name, metadata and parameters."""
+    circuit = nested()
+    circuit.name, circuit.metadata = "mine", {"a": 1}
+    copy = circuit.copy()
+    to_qpy(circuit)
+    assert circuit == copy
+    assert (circuit.name, circuit.metadata) == ("mine", {"a": 1})
+
+
+def test_what_qpy_cannot_write() -> None:
+    """A circuit that is no circuit is a CircuitError that names the cause."""
+    with pytest.raises(CircuitError, match="cannot be written as QPY: AttributeError"):
+        to_qpy("h 0")
+
+
+@pytest.mark.parametrize("keep", range(0, len(SAMPLE), 7))
+def test_truncated_bytes(keep: int) -> None:
+    """A prefix of a circuit is no circuit."""
+    with pytest.raises(CircuitError):
+        from_qpy(SAMPLE[:keep])
+
+
+@settings(deadline=None, derandomize=True, database=None)
+@given(position=st.integers(0, len(SAMPLE) - 1), change=st.integers(1, 255))
+def test_corrupt_bytes(position: int, change: int) -> None:
+    """One wrong byte anywhere is noticed: zlib's check sum covers all of them."""
+    data = bytearray(SAMPLE)
+    data[position] ^= change
+    with pytest.raises(CircuitError):
+        from_qpy(bytes(data))
+
+
+@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@given(
+    changes=st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=4),
+    keep=st.integers(0, 10_000),
+)
+def test_forged_bytes(changes: list[tuple[int, int]], keep: int) -> None:
+    """Wrong QPY under a right check sum is a CircuitError or some other circuit, never anything else."""
+    raw = bytearray(zlib.decompress(SAMPLE))
+    for position, value in changes:
+        raw[position % len(raw)] = value
+    forged = raw if keep > len(raw) else raw[:keep]
+    with suppress(CircuitError):
+        assert isinstance(from_qpy(zlib.compress(bytes(forged))), QuantumCircuit)
+
+
+def test_trailing_bytes() -> None:
+    """Data after the circuit is refused."""
+    with pytest.raises(CircuitError, match="followed by other data"):
+        from_qpy(SAMPLE + b"x")
+
+
+def test_a_bomb_does_not_go_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data that inflates beyond the limit is refused before it takes the memory."""
+    monkeypatch.setattr(circuits, "MAX_BYTES", 1 << 20)
+    bomb = zlib.compress(bytes(64 << 20), 9)
+    tracemalloc.start()
+    try:
+        with pytest.raises(CircuitError, match="more than 1048576 bytes"):
+            from_qpy(bomb)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("offset", [0, 4])
+def test_a_size_that_is_only_claimed(offset: int) -> None:
+    """A header that claims four billion qubits or bits is refused before anything is allocated for them."""
+    raw = bytearray(zlib.decompress(SAMPLE))
+    start = int.from_bytes(raw[20:28], "big")
+    raw[start + 5 + offset : start + 9 + offset] = b"\xff\xff\xff\xff"
+    with pytest.raises(CircuitError, match=f"4294967295 .* at most {MAX_QUBITS}"):
+        from_qpy(zlib.compress(bytes(raw)))
+
+
+def test_parameters_that_are_only_claimed() -> None:
+    """Names of parameters that claim a vector of a billion elements are refused before it is made."""
+    buffer, circuit = io.BytesIO(), QuantumCircuit(1, metadata={"varloop.parameters": [["t", 0, 10**9]]})
+    circuit.rx(Parameter("x"), 0)
+    qpy.dump(circuit, buffer)
+    with pytest.raises(CircuitError, match="1000000000 parameters, expected at most"):
+        from_qpy(zlib.compress(buffer.getvalue()))
+
+
+def test_old_formats_are_refused() -> None:
+    """QPY before version 13 keeps expressions as source text, which is not read from strangers."""
+    raw = bytearray(zlib.decompress(SAMPLE))
+    raw[6] = 12
+    with pytest.raises(CircuitError, match="version 13 or later"):
+        from_qpy(zlib.compress(bytes(raw)))
+
+
+def test_one_circuit_at_a_time() -> None:
+    """QPY data with two circuits is refused."""
+    buffer = io.BytesIO()
+    qpy.dump([plain(), plain()], buffer)
+    with pytest.raises(CircuitError, match="one circuit"):
+        from_qpy(zlib.compress(buffer.getvalue()))
+
+
+def test_a_spec_of_a_circuit() -> None:
+    """A circuit goes through its spec unchanged."""
+    circuit = vectors()
+    assert bound(load(spec_of(circuit))) == bound(circuit)
+
+
+def test_final_measurements_are_dropped() -> None:
+    """Measurements at the end do not count, as varloop measures in bases of its own."""
+    circuit = vectors()
+    circuit.measure_all()
+    assert load(spec_of(circuit)).count_ops() == {"rx": 12}
+    assert load(spec_of(circuit)).num_clbits == 0
+
+
+def test_measurements_before_the_end_are_refused() -> None:
+    """A circuit that goes on after a measurement is a CircuitError."""
+    circuit = QuantumCircuit(1, 1)
+    circuit.measure(0, 0)
+    circuit.rx(Parameter("x"), 0)
+    with pytest.raises(CircuitError, match="classical bits before its end"):
+        load(spec_of(circuit))
+    circuit = QuantumCircuit(1)
+    circuit.add_register(ClassicalRegister(1))
+    with circuit.if_test((circuit.clbits[0], 1)):
+        circuit.rx(Parameter("x"), 0)
+    with pytest.raises(CircuitError, match="classical bits before its end"):
+        load(spec_of(circuit))
+
+
+QASM2 = (
+    'OPENQASM 2.0; include "qelib1.inc"; qreg q[2]; creg c[2]; rx(0.3) q[0]; cx q[0],q[1]; measure q -> c;'
+)
+QASM3 = """// a comment
+OPENQASM 3.0;
+include "stdgates.inc";
+input float[64] theta;
+qubit[2] q;
+rx(theta) q[0];
+ry(2 * theta) q[1];
+"""
+
+
+def test_openqasm() -> None:
+    """Version 2 and version 3 are read, inputs of version 3 as parameters."""
+    assert load(CircuitSpec(qasm=QASM2)).count_ops() == {"rx": 1, "cx": 1}
+    circuit = load(CircuitSpec(qasm=QASM3))
+    assert [parameter.name for parameter in circuit.parameters] == ["theta"]
+    assert circuit.count_ops() == {"rx": 1, "ry": 1}
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("OPENQASM 2.0; qreg q[1]; y q[0];", "QASM2ParseError"),
+        ("OPENQASM 3.0; qubit[1] q; y q[0];", "cannot be read: "),
+        ("OPENQASM 2.0; qreg q[9999999999];", "9999999999 bits in a register, expected at most"),
+        ("OPENQASM 3.0; qubit[1_000_000] q;", "1000000 bits in a register, expected at most"),
+        ('OPENQASM 2.0; include "/etc/passwd";', "includes '/etc/passwd', expected one of qelib1.inc"),
+    ],
+)
+def test_bad_openqasm(source: str, message: str) -> None:
+    """Source that is wrong, too large or reads files is a CircuitError that says so."""
+    with pytest.raises(CircuitError, match=message):
+        load(CircuitSpec(qasm=source))
+
+
+def test_the_library() -> None:
+    """A library circuit is built with the spec's options."""
+    options = {"num_qubits": 3, "reps": 2, "entanglement": "linear"}
+    circuit = load(CircuitSpec(library="real_amplitudes", options=options))
+    assert (circuit.num_qubits, circuit.num_parameters) == (3, 9)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("no_such", {}, "no function 'no_such'"),
+        ("EfficientSU2", {"num_qubits": 2}, "no function 'EfficientSU2'"),
+        ("__getattr__", {}, "no function"),
+        ("efficient_su2", {"qubits": 2}, "cannot be built with .* TypeError"),
+        ("efficient_su2", {"num_qubits": 10**9}, "1000000000 num_qubits, expected at most"),
+        ("get_standard_gate_name_mapping", {}, "makes a dict, not a circuit"),
+    ],
+)
+def test_bad_library_circuits(name: str, options: dict[str, object], message: str) -> None:
+    """A name that is no function, options it does not take, a result that is no circuit: each is said."""
+    with pytest.raises(CircuitError, match=message):
+        load(CircuitSpec(library=name, options=options))
+
+
+def test_bad_base64() -> None:
+    """QPY that is not base64, or base64 of something else, is a CircuitError."""
+    with pytest.raises(CircuitError, match="not base64"):
+        load(CircuitSpec(qpy="!!"))
+    with pytest.raises(CircuitError, match="not zlib of QPY"):
+        load(CircuitSpec(qpy=base64.b64encode(b"hello").decode()))
