@@ -13,7 +13,7 @@ from varloop.events import Event, RunCancelled, RunCompleted, RunFailed, Solutio
 from varloop.journal import Call, Record, iteration_of, read_record, step_key
 from varloop.loop import Loop
 
-__all__ = ["Iteration", "RunState", "calls", "history", "pending", "state"]
+__all__ = ["Iteration", "RunState", "calls", "ending", "finished", "history", "pending", "state"]
 
 
 class Iteration(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,18 +80,27 @@ def ending(resources: Resources, run: str) -> Event[Any] | None:
 
 def history(resources: Resources, run: str) -> list[Iteration]:
     """All finished iterations of a run, oldest first."""
-    return [
-        Iteration(
-            iteration=iteration,
-            value=loop.value,
-            error=loop.error,
-            best=loop.best.value,
-            shots=loop.shots,
-            solution=loop.solution,
-        )
-        for iteration, loop in _loops(resources, run)
-        if loop.value is not None and loop.best is not None
-    ]
+    found = (_measured(iteration, loop) for iteration, loop in _loops(resources, run))
+    return [each for each in found if each is not None]
+
+
+def finished(resources: Resources, run: str, iteration: int) -> Iteration | None:
+    """One iteration of a run, or None if it is not finished."""
+    memory = resources.journal(run).remembered(step_key(iteration, "optimize"))
+    return None if memory is None else _measured(iteration, msgspec.convert(memory, Loop))
+
+
+def _measured(iteration: int, loop: Loop) -> Iteration | None:
+    if loop.value is None or loop.best is None:
+        return None
+    return Iteration(
+        iteration=iteration,
+        value=loop.value,
+        error=loop.error,
+        best=loop.best.value,
+        shots=loop.shots,
+        solution=loop.solution,
+    )
 
 
 def calls(resources: Resources, run: str) -> list[Call]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, get_args
 
@@ -138,7 +139,7 @@ Check = Callable[[dict[str, Any]], list[str]]
 def parse(data: object, *checks: Check) -> RunSpec:
     """Read a run spec from plain data.
 
-    :param checks: further checks, run even when other fields have faults already.
+    :param checks: further checks, run on the fields that have no fault yet.
     :raises SpecError: with every fault found in any field.
     """
     if not isinstance(data, dict):
@@ -147,11 +148,20 @@ def parse(data: object, *checks: Check) -> RunSpec:
     parts = _fields(RunSpec, data, "", faults)
     if data.get("circuit") is None and isinstance(parts.get("problem"), Energy):
         faults.append("circuit: missing; an energy problem needs an ansatz")
-    for check in (_meaning, *checks):
-        faults += check(parts)
+    faults += _meaning(parts)
+    sound = {
+        name: part for name, part in parts.items() if not any(_field(fault) == name for fault in faults)
+    }
+    for check in checks:
+        faults += check(sound)
     if faults:
         raise SpecError(faults, hint="`varloop check SPEC` shows what a spec would run")
     return RunSpec(**parts)
+
+
+def _field(fault: str) -> str:
+    """The top-level field a fault is about."""
+    return re.split(r"[.:\[]", fault, maxsplit=1)[0]
 
 
 def digest(spec: RunSpec) -> str:

@@ -31,7 +31,7 @@ from varloop.secrets import mask
 from varloop.store import open_store
 
 if TYPE_CHECKING:
-    from flask import Flask, Response
+    from flask import Flask, Request, Response
 
 __all__ = ["FunctionHost", "create_app", "serve_function"]
 
@@ -53,14 +53,10 @@ def create_app(invoker: Invoker, types: Types) -> Flask:
 
     @app.post("/")
     def receive() -> Response:
-        headers, body = dict(request.headers), request.get_data()
         try:
-            if request.mimetype == BATCH:
-                events = [from_json(raw, types) for raw in batch_from_json(body)]
-            else:
-                events = [from_http(headers, body, types)]
+            events = received(request, types)
         except SchemaError as error:
-            return _problem(BAD, type(error).__name__, mask(str(error)))
+            return problem(BAD, type(error).__name__, mask(str(error)))
         with turn:
             outcomes = [invoker.invoke(event) for event in events]
         return _worst(outcomes) or _reply(
@@ -73,7 +69,7 @@ def create_app(invoker: Invoker, types: Types) -> Flask:
 
     @app.errorhandler(TOO_LARGE)
     def too_large(error: Exception) -> Response:
-        return _problem(
+        return problem(
             TOO_LARGE,
             "SchemaError",
             f"the event is larger than {MAX_BYTES} bytes (put large data into the store)",
@@ -82,15 +78,26 @@ def create_app(invoker: Invoker, types: Types) -> Flask:
     return app
 
 
+def received(request: Request, types: Types) -> list[Event[Body]]:
+    """The events of a request, in binary, structured or batched mode.
+
+    :raises SchemaError: if one of them cannot be read.
+    """
+    headers, body = dict(request.headers), request.get_data()
+    if request.mimetype == BATCH:
+        return [from_json(raw, types) for raw in batch_from_json(body)]
+    return [from_http(headers, body, types)]
+
+
 def _worst(outcomes: Iterable[Outcome]) -> Response | None:
     """The answer to a delivery that is not done: later beats never, so that nothing is lost."""
     by_verdict = {outcome.verdict: outcome for outcome in outcomes}
     if retry := by_verdict.get(Verdict.RETRY):
-        response = _problem(BUSY, retry.error, retry.reason)
+        response = problem(BUSY, retry.error, retry.reason)
         response.headers["Retry-After"] = str(max(1, round(retry.delay)))
         return response
     if dead := by_verdict.get(Verdict.DEAD):
-        return _problem(REFUSED, dead.error, dead.reason)
+        return problem(REFUSED, dead.error, dead.reason)
     return None
 
 
@@ -103,16 +110,19 @@ def _reply(events: list[Event[Body]], request: Any) -> Response:
     if request.mimetype == BATCH:
         return Response(batch_to_json(events), status=200, content_type=BATCH)
     if len(events) > 1:
-        return _problem(500, "UsageError", "the function emitted several events; an HTTP reply carries one")
+        return problem(500, "UsageError", "the function emitted several events; an HTTP reply carries one")
     headers, body = to_http(events[0])
     return Response(body, status=200, headers=headers)
 
 
-def _problem(status: int, error: str, detail: str) -> Response:
-    """An RFC 9457 problem."""
+def problem(status: int, error: str, detail: str, **more: Any) -> Response:
+    """An RFC 9457 problem.
+
+    :param more: further members.
+    """
     from flask import Response, json
 
-    body = json.dumps({"status": status, "title": error, "detail": detail})
+    body = json.dumps({"status": status, "title": error, "detail": detail, **more})
     return Response(body, status=status, content_type="application/problem+json")
 
 
