@@ -121,9 +121,10 @@ def _seal(data: bytes) -> bytes:
 
 
 def open_store(url: str) -> Store:
-    """Open a store by its URL: ``memory:`` or a folder (``folder:PATH`` or a plain path).
+    """Open a store by its URL: ``memory:``, a folder (``folder:PATH`` or a plain path) or ``s3://…``.
 
-    :raises UsageError: for an unknown scheme.
+    :raises UsageError: for an unknown scheme or a store that cannot be used as it is.
+    :raises MissingExtra: if its client is not installed.
     """
     scheme, separator, rest = url.partition(":")
     if url == "memory:":
@@ -134,4 +135,11 @@ def open_store(url: str) -> Store:
         from varloop.store.folder import FolderStore
 
         return FolderStore(rest if separator else url)
-    raise UsageError(f"unknown store {url!r}", hint="use memory:, folder:PATH or a plain path")
+    if scheme == "s3":
+        from varloop.store.s3 import S3Store
+
+        return S3Store(url)
+    raise UsageError(
+        f"unknown store {url!r}",
+        hint="use memory:, folder:PATH, a plain path or s3://BUCKET/PREFIX?endpoint=URL",
+    )

@@ -1,0 +1,272 @@
+"""A store in an S3 bucket: AWS, MinIO, Versity's gateway, Ceph, R2, whatever honours ``If-None-Match: *``.
+
+``s3://BUCKET[/PREFIX]?endpoint=URL&region=NAME&sse=AES256|aws:kms&kms_key=ID``. Credentials come from the
+environment alone: ``VARLOOP_S3_ACCESS_KEY`` and ``VARLOOP_S3_SECRET_KEY``, else AWS's usual names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, ParamSpec, TypeVar
+from urllib.parse import SplitResult, parse_qsl, quote, urlsplit
+from xml.etree import ElementTree
+
+from varloop.errors import MissingExtra, PermanentError, StoreUnavailable, UsageError, VarloopError
+from varloop.store import Store
+
+try:
+    import urllib3
+    from minio import Minio
+    from minio.credentials.providers import StaticProvider
+    from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
+    from minio.signer import sign_v4_s3
+except ImportError as missing:
+    raise MissingExtra("minio", "s3") from missing
+
+__all__ = ["S3Store"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+AWS = "https://s3.amazonaws.com"
+HOPELESS = {400, 405, 411, 413, 414, 501}
+"""statuses that the same request will meet again"""
+RAISED = (MinioException, urllib3.exceptions.HTTPError, ElementTree.ParseError, OSError, UnicodeError)
+"""all that the client and its HTTP library raise over a server's answer or silence"""
+_OPTIONS = {"endpoint", "region", "sse", "kms_key"}
+_CONDITION = {"If-None-Match": "*"}
+_EXISTS = 412
+_ONLY_UNSENT = urllib3.Retry(total=2, connect=2, read=0, status=0, other=0, backoff_factor=0.1)
+_ANY = urllib3.Retry(
+    total=2, backoff_factor=0.1, status_forcelist=[500, 502, 503, 504], raise_on_status=False
+)
+
+
+class S3Store(Store):
+    """One object an object, under ``PREFIX/``. Connections are kept and shared by all threads.
+
+    A create is never repeated once it may have reached the server: repeated, it could find its own object
+    and take it for somebody else's.
+
+    :raises UsageError: if the URL, the credentials or the bucket are wrong, or the server ignores conditions.
+    :raises StoreUnavailable: if the server does not answer.
+    """
+
+    def __init__(self, url: str, environment: Mapping[str, str] = os.environ) -> None:
+        self.url, parts, options = _parse(url)
+        self._bucket, self._prefix = parts.netloc, parts.path.strip("/")
+        self._prefix += "/" if self._prefix else ""
+        self._region = options.get("region") or environment.get("AWS_REGION", "us-east-1")
+        self._encryption = _encryption(options)
+        self._endpoint = urlsplit(options.get("endpoint") or environment.get("AWS_ENDPOINT_URL_S3", AWS))
+        self._credentials = _credentials(environment)
+        self._pool = urllib3.PoolManager(
+            maxsize=16,
+            timeout=urllib3.Timeout(connect=3.0, read=15.0),
+            retries=_ANY,
+            **_trust(self._endpoint, environment),
+        )
+        self._client = Minio(
+            self._endpoint.netloc,
+            credentials=self._credentials,
+            secure=self._endpoint.scheme == "https",
+            region=self._region,
+            http_client=self._pool,
+        )
+        try:
+            self._probe()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self._pool.clear()
+
+    def _read(self, key: str) -> bytes | None:
+        try:
+            response = self._call(self._client.get_object, self._bucket, self._prefix + key)
+        except _Absent:
+            return None
+        try:
+            data: bytes = self._call(response.read)
+        finally:
+            response.close()
+            response.release_conn()
+        return data
+
+    def _write(self, key: str, sealed: bytes) -> None:
+        self._put(key, sealed, {}, _ANY)
+
+    def _create(self, key: str, sealed: bytes) -> bool:
+        return self._put(key, sealed, _CONDITION, _ONLY_UNSENT)
+
+    def _delete(self, key: str) -> None:
+        try:
+            self._call(self._client.remove_object, self._bucket, self._prefix + key)
+        except _Absent:
+            return
+
+    def _keys(self, prefix: str) -> Iterator[str]:
+        found = self._client.list_objects(self._bucket, self._prefix + prefix, recursive=True)
+        while (item := self._call(next, found, None)) is not None:
+            if not item.is_dir:
+                yield item.object_name.removeprefix(self._prefix)
+
+    def _put(self, key: str, sealed: bytes, condition: dict[str, str], retries: urllib3.Retry) -> bool:
+        """Write an object by a request of our own: the client has no argument for conditions."""
+        path = f"/{self._bucket}/{quote(self._prefix + key, safe='/')}"
+        target = SplitResult(self._endpoint.scheme, self._endpoint.netloc, path, "", "")
+        digest = hashlib.sha256(sealed).hexdigest()
+        now = datetime.now(UTC)
+        headers = {
+            "Host": self._endpoint.netloc,
+            "Content-Length": str(len(sealed)),
+            "Content-Type": "application/octet-stream",
+            "x-amz-content-sha256": digest,
+            "x-amz-date": now.strftime("%Y%m%dT%H%M%SZ"),
+            **self._encryption,
+            **condition,
+        }
+        credentials = self._credentials.retrieve()
+        signed = sign_v4_s3(
+            method="PUT",
+            url=target,
+            region=self._region,
+            headers=headers,  # type: ignore[arg-type]
+            credentials=credentials,
+            content_sha256=digest,
+            date=now,
+        )
+        response = self._call(
+            self._pool.urlopen, "PUT", target.geturl(), body=sealed, headers=signed, retries=retries
+        )
+        if condition and response.status == _EXISTS:
+            return False
+        if response.status != 200:
+            raise _refused(self.url, response.status, _detail(response.data))
+        return True
+
+    def _call(self, function: Callable[P, R], *args: P.args, **options: P.kwargs) -> R:
+        """Call the client; whatever it raises becomes ours, here and nowhere else."""
+        try:
+            return function(*args, **options)
+        except RAISED as error:
+            raise translate(self.url, error) from error
+
+    def _probe(self) -> None:
+        """Create one object twice: the second time must be refused."""
+        key = f"probe/{uuid.uuid4().hex}"
+        try:
+            honoured = self._create(key, b"") and not self._create(key, b"")
+            self._delete(key)
+        except PermanentError as error:
+            raise UsageError(error.detail, hint=error.hint) from error
+        except StoreUnavailable as error:
+            if isinstance(error, _Refused):
+                raise UsageError(error.detail, hint=error.hint) from error
+            raise
+        if not honoured:
+            raise UsageError(
+                f"{self.url}: the server ignores If-None-Match, so no two processes could agree on anything",
+                hint="use AWS S3, MinIO, Versity S3 Gateway, Ceph 19 or another server with conditional writes",
+            )
+
+
+class _Absent(PermanentError):
+    """The object is not there."""
+
+
+class _Refused(StoreUnavailable):
+    """The server knows us and says no; somebody has to change its settings or ours."""
+
+
+def translate(url: str, error: Exception) -> VarloopError:
+    """Varloop's error for anything that the client or its HTTP library raises."""
+    match error:
+        case S3Error(code="NoSuchKey" | "NoSuchVersion"):
+            return _Absent(f"{url}: no such object")
+        case S3Error():
+            return _refused(url, error.response.status, f"{error.code}: {error.message}")
+        case ServerError():
+            return _refused(url, error.status_code, str(error))
+        case InvalidResponseError():
+            return _refused(url, error._code, str(error))
+        case _:
+            reason = getattr(error, "reason", None) or error
+            return StoreUnavailable(f"{url}: {type(reason).__name__}: {reason}", hint="is the server up?")
+
+
+def _refused(url: str, status: int, detail: str) -> VarloopError:
+    """An answer that is no success."""
+    text = f"{url}: {' '.join(detail.split())[:300]} (HTTP {status})"
+    if status in HOPELESS:
+        return PermanentError(text)
+    if status in (401, 403, 404):
+        return _Refused(
+            text, retry_after=5.0, hint="check the bucket, its policy, the credentials and the clock"
+        )
+    return StoreUnavailable(text)
+
+
+def _detail(body: bytes) -> str:
+    """Code and message of an S3 error, or the body's beginning."""
+    try:
+        root = ElementTree.fromstring(body)
+    except ElementTree.ParseError:
+        return body[:300].decode(errors="replace")
+    texts = {node.tag.rpartition("}")[2]: node.text or "" for node in root}
+    return f"{texts.get('Code', '')}: {texts.get('Message', '')}"
+
+
+def _parse(url: str) -> tuple[str, SplitResult, dict[str, str]]:
+    """The URL without secrets, its parts and its options."""
+    parts = urlsplit(url)
+    if "@" in parts.netloc:
+        raise UsageError(
+            f"s3://…@{parts.netloc.rpartition('@')[2]} holds credentials",
+            hint="put them into the environment: VARLOOP_S3_ACCESS_KEY, VARLOOP_S3_SECRET_KEY",
+        )
+    options = dict(parse_qsl(parts.query))
+    if not parts.netloc or parts.fragment or not options.keys() <= _OPTIONS:
+        raise UsageError(f"{url!r} is not an S3 store", hint="s3://BUCKET/PREFIX?endpoint=http://host:port")
+    endpoint = urlsplit(options.get("endpoint", AWS))
+    if endpoint.scheme not in ("http", "https") or not endpoint.netloc or "@" in endpoint.netloc:
+        raise UsageError("an S3 endpoint is http://host:port or https://host, without credentials")
+    return url, parts, options
+
+
+def _credentials(environment: Mapping[str, str]) -> StaticProvider:
+    for names in (
+        ("VARLOOP_S3_ACCESS_KEY", "VARLOOP_S3_SECRET_KEY", "VARLOOP_S3_SESSION_TOKEN"),
+        ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+    ):
+        user, secret, token = (environment.get(name) for name in names)
+        if user and secret:
+            return StaticProvider(user, secret, token)
+    raise UsageError(
+        "there are no credentials for S3",
+        hint="set VARLOOP_S3_ACCESS_KEY and VARLOOP_S3_SECRET_KEY, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    )
+
+
+def _encryption(options: Mapping[str, str]) -> dict[str, str]:
+    """Headers that ask the server to encrypt what it stores."""
+    if "sse" not in options:
+        return {}
+    headers = {"x-amz-server-side-encryption": options["sse"]}
+    if "kms_key" in options:
+        headers["x-amz-server-side-encryption-aws-kms-key-id"] = options["kms_key"]
+    return headers
+
+
+def _trust(endpoint: SplitResult, environment: Mapping[str, str]) -> dict[str, Any]:
+    """Whose certificates are believed: ``SSL_CERT_FILE``, else the public authorities."""
+    if endpoint.scheme == "http":
+        return {}
+    import certifi
+
+    return {"cert_reqs": "CERT_REQUIRED", "ca_certs": environment.get("SSL_CERT_FILE") or certifi.where()}

@@ -1,0 +1,220 @@
+"""The S3 store against a server that answers as told; against real ones in tests/services."""
+
+from __future__ import annotations
+
+import builtins
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from xml.etree.ElementTree import ParseError
+
+import minio.error
+import pytest
+import urllib3
+from minio.error import S3Error
+
+from varloop.errors import PermanentError, StoreUnavailable, UsageError, VarloopError
+from varloop.store import open_store
+from varloop.store.s3 import HOPELESS, RAISED, S3Store, translate
+
+ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "user-name", "AWS_SECRET_ACCESS_KEY": "the-secret"}
+Answer = Callable[[str, dict[str, str]], int | None]
+"""status for (method and path, headers); None hangs up"""
+
+
+class Server(ThreadingHTTPServer):
+    """Answers with a status and nothing else; notes all requests."""
+
+    daemon_threads = False
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.seen: list[tuple[str, dict[str, str]]] = []
+        self.answer: Answer = lambda request, headers: 200
+        self.keys: set[str] = set()
+
+    @property
+    def url(self) -> str:
+        """Of a bucket here."""
+        return f"s3://bucket/p?endpoint=http://127.0.0.1:{self.server_port}"
+
+    def honest(self, request: str, headers: dict[str, str]) -> int:
+        """Honours conditions, as far as the probe can tell."""
+        method, path = request.split(" ")
+        if method == "DELETE":
+            return 204
+        if "if-none-match" in headers and path in self.keys:
+            return 412
+        self.keys.add(path)
+        return 200
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Server
+
+    def handle_one(self) -> None:
+        """Any method."""
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self.server.seen.append((f"{self.command} {self.path}", headers))
+        status = self.server.answer(*self.server.seen[-1])
+        if status is None:
+            self.close_connection = True
+            return
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_GET = do_PUT = do_DELETE = handle_one  # noqa: N815
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A server on loopback."""
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def store(server: Server) -> Iterator[S3Store]:
+    """A store on the server, past its probe."""
+    server.answer = server.honest
+    store = S3Store(server.url, ENVIRONMENT)
+    server.seen.clear()
+    yield store
+    store.close()
+
+
+def test_a_server_that_ignores_conditions_is_refused(server: Server) -> None:
+    """A server that creates what exists is a usage error at start-up that says what is needed."""
+    with pytest.raises(UsageError, match=r"ignores If-None-Match.*conditional writes"):
+        S3Store(server.url, ENVIRONMENT)
+
+
+def test_a_create_is_not_repeated_once_it_was_sent(server: Server, store: S3Store) -> None:
+    """A create whose answer is lost or bad is reported as temporary, after one request."""
+    for status in (None, 500, 503):
+        server.answer = lambda request, headers, status=status: status  # type: ignore[misc]
+        server.seen.clear()
+        with pytest.raises(StoreUnavailable):
+            store.create("k", b"1")
+        assert len(server.seen) == 1
+
+
+def test_reads_and_puts_are_repeated(server: Server, store: S3Store) -> None:
+    """What may be done twice is tried again on the spot when the server is busy."""
+    answers = iter([503, 200])
+    server.answer = lambda request, headers: next(answers)
+
+    store.put("k", b"1")
+    assert len(server.seen) == 2
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 400, 413, 429, 500, 503])
+def test_every_refusal_is_an_error(server: Server, store: S3Store, status: int) -> None:
+    """No answer but success is success; only requests that can never work are permanent."""
+    server.answer = lambda request, headers: status
+    for verb in (lambda: store.put("k", b""), lambda: store.create("k", b""), lambda: list(store.keys())):
+        with pytest.raises(PermanentError if status in HOPELESS else StoreUnavailable, match=str(status)):
+            verb()
+
+
+def test_asks_for_encryption(server: Server) -> None:
+    """The options for server-side encryption are headers of every write, and are signed."""
+    server.answer = server.honest
+    store = S3Store(f"{server.url}&sse=aws:kms&kms_key=key-1", ENVIRONMENT)
+    store.put("k", b"1")
+    store.close()
+
+    writes = [headers for request, headers in server.seen if request.startswith("PUT")]
+    assert len(writes) == 3
+    for headers in writes:
+        assert headers["x-amz-server-side-encryption"] == "aws:kms"
+        assert headers["x-amz-server-side-encryption-aws-kms-key-id"] == "key-1"
+        assert "x-amz-server-side-encryption-aws-kms-key-id" in headers["authorization"]
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("s3://user:hush-hush@bucket", "credentials"),
+        ("s3://bucket?endpoint=http://user:hush-hush@host", "credentials"),
+        ("s3://bucket?secret_key=x", "not an S3 store"),
+        ("s3:///prefix", "not an S3 store"),
+        ("s3://bucket#x", "not an S3 store"),
+        ("s3://bucket?endpoint=host:9000", "http://host:port"),
+    ],
+)
+def test_a_bad_url_is_a_usage_error(url: str, words: str) -> None:
+    """Faults of the URL are found before anything is sent, and secrets in it are not repeated."""
+    with pytest.raises(UsageError, match=words) as caught:
+        open_store(url)
+    assert "hush" not in str(caught.value)
+
+
+def test_credentials_come_from_the_environment() -> None:
+    """Without credentials the names to set are in the error; no secret is in the URL kept."""
+    with pytest.raises(UsageError, match="VARLOOP_S3_ACCESS_KEY"):
+        S3Store("s3://bucket", {"AWS_ACCESS_KEY_ID": "half"})
+
+
+def test_without_the_client_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening an S3 store without its client says what to install."""
+    monkeypatch.delitem(__import__("sys").modules, "varloop.store.s3")
+    real = builtins.__import__
+
+    def absent(name: str, *args: Any, **options: Any) -> Any:
+        if name == "minio":
+            raise ImportError(name)
+        return real(name, *args, **options)
+
+    monkeypatch.setattr(builtins, "__import__", absent)
+    with pytest.raises(UsageError, match=r"varloop\[s3\]"):
+        open_store("s3://bucket")
+
+
+def _classes(module: Any) -> list[type[Exception]]:
+    return [
+        kind
+        for kind in vars(module).values()
+        if isinstance(kind, type)
+        and issubclass(kind, Exception)
+        and not issubclass(kind, Warning)
+        and kind.__module__ == module.__name__
+        and kind.__name__ not in ("MinioAdminException", "ProxySchemeUnsupported")  # not of what is used here
+    ]
+
+
+@pytest.mark.parametrize(
+    "kind", [*_classes(minio.error), *_classes(urllib3.exceptions), ConnectionError, TimeoutError, ParseError]
+)
+def test_whatever_the_client_raises_becomes_ours(kind: type[Exception]) -> None:
+    """Every exception of the client and its HTTP library is caught, and is translated with the store's URL."""
+    error = kind.__new__(kind)
+    Exception.__init__(error, "what happened")
+    for name in ("code", "_code", "message", "_body", "partial", "expected", "length"):
+        error.__dict__.setdefault(name, 500)
+    error.__dict__["_status_code"] = 500
+    error.__dict__["response"] = urllib3.HTTPResponse(b"", status=500)
+
+    assert isinstance(error, RAISED)
+    ours = translate("s3://bucket", error)
+    assert isinstance(ours, VarloopError)
+    assert "s3://bucket" in str(ours)
+
+
+def test_an_absent_object_is_no_outage() -> None:
+    """NoSuchKey means that the object is not there; it is not for the caller to try again."""
+    response = urllib3.HTTPResponse(b"", status=404)
+    error = S3Error(response, "NoSuchKey", "gone", None, None, None)
+
+    assert isinstance(translate("s3://bucket", error), PermanentError)
