@@ -62,6 +62,7 @@ class Resources:
         """The journal of a run."""
         if run not in self._journals:
             _bounded(self._journals, run, Journal(self.store, run), self.CAPACITY)
+        self._journals.move_to_end(run)
         return self._journals[run]
 
     def register(self, event: Event[RunSubmitted]) -> None:
@@ -100,6 +101,7 @@ class Resources:
         if run not in self._specs:
             body = self.claims.redeem(self.submitted(run))
             _bounded(self._specs, run, parse(body.spec), self.CAPACITY)  # type: ignore[attr-defined]
+        self._specs.move_to_end(run)
         return self._specs[run]
 
 
