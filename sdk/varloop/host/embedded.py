@@ -9,7 +9,7 @@ from varloop.app import Pipelines
 from varloop.bus import DeadLetter, Delivery
 from varloop.bus.memory import MemoryBus
 from varloop.context import Resources
-from varloop.events import Event, Terminal
+from varloop.events import Event
 from varloop.host.invoke import Invoker, Verdict
 
 __all__ = ["EmbeddedHost", "Observer"]
@@ -67,9 +67,6 @@ class EmbeddedHost:
         if event.pipeline not in self.pipelines:
             known = ", ".join(sorted(self.pipelines))
             delivery.dead(f"no pipeline {event.pipeline!r} here, only {known}", "EventError")
-            return
-        if isinstance(event.data, Terminal):
-            delivery.ack()
             return
         outcome = self.invoker.invoke(event, delivery.attempt)
         self._observe("recorded", event)
