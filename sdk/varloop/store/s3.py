@@ -84,6 +84,8 @@ class S3Store(Store):
             raise
 
     def close(self) -> None:
+        for key in self._pool.pools.keys():  # clear() alone leaves open connections to the garbage collector
+            self._pool.pools[key].close()
         self._pool.clear()
 
     def _read(self, key: str) -> bytes | None:
