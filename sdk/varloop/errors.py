@@ -3,6 +3,7 @@
 VarloopError
 ├── UsageError               the caller's program is wrong: fix the code            (raised, never retried)
 │   └── MissingExtra         an optional dependency is not installed                (says the pip line)
+├── DeployError              a cluster or a program that deploying needs said no    (raised to the caller)
 ├── RunEnded                 a run you wait for ended without a result              (raised to the caller)
 ├── EventError               this event cannot be understood or accepted            → dead letters
 │   ├── SchemaError          its bytes, attributes or data do not fit the schema
@@ -24,6 +25,7 @@ __all__ = [
     "CircuitError",
     "ConflictError",
     "CorruptObject",
+    "DeployError",
     "EventError",
     "MissingExtra",
     "MissingObject",
@@ -67,6 +69,10 @@ class MissingExtra(UsageError):
 
     def __init__(self, module: str, extra: str) -> None:
         super().__init__(f"{module} is not installed", hint=f"pip install 'varloop[{extra}]'")
+
+
+class DeployError(VarloopError):
+    """A program that deploying needs failed, or the cluster refused what it was given."""
 
 
 class RunEnded(VarloopError):

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 
-from varloop.errors import UsageError, VarloopError
+from varloop.errors import DeployError, UsageError
 
 __all__ = ["PROGRAMS", "DeployError", "run"]
 
@@ -18,10 +18,6 @@ PROGRAMS = {
 """what is needed, and where to get it"""
 
 TAIL = 1500
-
-
-class DeployError(VarloopError):
-    """A program that deploying needs failed, or the cluster refused what it was given."""
 
 
 def run(*command: str, stdin: str = "", env: Mapping[str, str] | None = None, timeout: float = 300.0) -> str:
