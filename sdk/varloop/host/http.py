@@ -136,7 +136,11 @@ class FunctionHost:
     def __init__(self, app: Flask) -> None:
         from a2wsgi import WSGIMiddleware
 
-        self._asgi = WSGIMiddleware(app.wsgi_app, workers=4)  # type: ignore[arg-type]
+        def bounded(environ: dict[str, Any], start_response: Any) -> Any:
+            environ["wsgi.input_terminated"] = True  # a body without a length ends where it ends
+            return app.wsgi_app(environ, start_response)
+
+        self._asgi = WSGIMiddleware(bounded, workers=4)  # type: ignore[arg-type]
 
     async def handle(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
@@ -149,6 +153,10 @@ class FunctionHost:
     def ready(self) -> tuple[bool, str]:
         """Readiness."""
         return True, "ready"
+
+    def stop(self) -> None:
+        """Finish what is under way."""
+        self._asgi.executor.shutdown()
 
 
 def serve_function(*apps: App, store: str = "") -> FunctionHost:
