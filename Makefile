@@ -61,12 +61,13 @@ test-services: $(INSTALLED) ## the suites against real Kafka and S3
 bench: $(INSTALLED) ## varloop beside its peers, as a table
 	@set -e; for bench in benchmarks/*.py; do $(BIN)/python $$bench; done
 
-lock: ## choose the versions of requirements.lock anew
+lock: ## choose the versions of requirements.lock anew, and those of the functions' images within them
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	@$(PIP) uv
 	$(BIN)/uv pip compile pyproject.toml --output-file requirements.lock --upgrade --quiet \
 	  --universal --python-version 3.11 --extra kafka --extra s3 --extra ibm --extra qasm3 --group dev \
 	  --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/base-image --lock
 
 clean: ## remove everything that was built or installed
 	rm -rf .venv build dist *.egg-info .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
