@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from typing import Any
+
+import msgspec
 
 from varloop.codec import Types, decode_body, encode_body
 from varloop.errors import CorruptObject, SchemaError
@@ -53,6 +56,11 @@ class Claims:
         body = decode_body(claim.of, data, self._types)
         self._remember(claim.ref, body)
         return body
+
+    def whole(self, event: Event[Any]) -> Event[Any]:
+        """The event with its body in it. Raises like :meth:`redeem`."""
+        body = self.redeem(event)
+        return event if body is event.data else msgspec.structs.replace(event, data=body, encoded=b"")
 
     def _remember(self, ref: str, body: Body) -> None:
         self._recent[ref] = body

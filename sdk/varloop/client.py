@@ -48,7 +48,7 @@ class Run:
 
         :raises RunEnded: if the run stops without an end.
         """
-        for event in self.client.events(self.id):
+        for event in map(self.client.resources.claims.whole, self.client.events(self.id)):
             yield event
             if isinstance(event.data, Terminal):
                 return

@@ -9,7 +9,7 @@ import msgspec
 
 from varloop.codec import from_json
 from varloop.context import Resources
-from varloop.events import Event, RunCancelled, RunCompleted, RunFailed, Solution
+from varloop.events import CancelRequested, Event, RunCancelled, RunCompleted, RunFailed, Solution
 from varloop.journal import Call, Record, iteration_of, read_record, step_key
 from varloop.loop import Loop
 
@@ -75,7 +75,7 @@ def state(resources: Resources, run: str) -> RunState:
 def ending(resources: Resources, run: str) -> Event[Any] | None:
     """The event that ended a run, or None."""
     data = resources.journal(run).find("end")
-    return from_json(data) if data is not None else None
+    return resources.claims.whole(from_json(data, resources.types)) if data is not None else None
 
 
 def history(resources: Resources, run: str) -> list[Iteration]:
@@ -106,17 +106,20 @@ def _measured(iteration: int, loop: Loop) -> Iteration | None:
 def calls(resources: Resources, run: str) -> list[Call]:
     """All recorded calls of functions, in the order they started."""
     found = [call for _, record in _records(resources, run) for call in record.calls]
-    return sorted(set(found), key=lambda call: (call.started, call.ended))
+    return sorted(dict.fromkeys(found), key=lambda call: (call.started, call.ended))
 
 
 def pending(resources: Resources, run: str) -> list[Event[Any]]:
     """The events that a stopped run may wait for: publish them again to resume it. Empty if it has ended.
 
     All that its last two iterations emitted; those that were taken up already are dropped as duplicates.
+    Or a request to cancel, if a process died while it did that: the next job is void and will never end.
     """
     if ending(resources, run) is not None:
         return []
     records = list(_records(resources, run))
+    if any(record == Record() for _, record in records):
+        return [_cancel_again(resources.submitted(run))]
     last = max((iteration_of(key) for key, _ in records), default=0)
     events = [
         from_json(bytes(raw), resources.types)
@@ -125,6 +128,12 @@ def pending(resources: Resources, run: str) -> list[Event[Any]]:
         for raw in record.events
     ]
     return events or [resources.submitted(run)]
+
+
+def _cancel_again(submitted: Event[Any]) -> Event[Any]:
+    return msgspec.structs.replace(
+        submitted, id=f"cancel-{submitted.run}", data=CancelRequested(reason="its cancellation was cut short"), encoded=b""
+    )
 
 
 def _records(resources: Resources, run: str) -> Iterator[tuple[str, Record]]:

@@ -82,7 +82,7 @@ class Invoker:
         if function is None or (_own(event) and event.id in self._seen):
             return Outcome(Verdict.DROP)
         try:
-            return self._invoke(function, replace_data(event, self.resources.claims.redeem(event)), attempt)
+            return self._invoke(function, self.resources.claims.whole(event), attempt)
         except TemporaryError as error:
             log.warning("%s: %s", function.name, mask(str(error)))
             return self._dead_end(function, Verdict.RETRY, error, error.retry_after)
@@ -152,11 +152,6 @@ class Invoker:
 def _own(event: Event[Any]) -> bool:
     """Whether a function emitted it; its id is then the digest of its content."""
     return event.source.startswith(OWN_SOURCE)
-
-
-def replace_data(event: Event[Any], data: Body) -> Event[Any]:
-    """The event with another body."""
-    return event if data is event.data else msgspec.structs.replace(event, data=data, encoded=b"")
 
 
 class _Step:
