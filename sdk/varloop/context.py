@@ -54,7 +54,7 @@ class Resources:
     @cached_property
     def templates(self) -> TemplatePool:
         """Compiled circuits."""
-        from varloop.quantum.templates import Template, TemplatePool
+        from varloop.quantum.templates import TemplatePool
 
         return TemplatePool(self.store)
 

@@ -146,7 +146,8 @@ def trial(
             bus.publish(*pending(host.resources, run))
         host.drain()
     end = next((event for event in watcher.events if isinstance(event.data, Terminal)), None)
-    assert end is not None, f"the run did not end; dead letters: {[x.reason for x in bus.dead_letters]}"
+    if end is None:
+        raise AssertionError(f"the run did not end; dead letters: {[x.reason for x in bus.dead_letters]}")
     return Trial(store, end, watcher.events, watcher.count, bus.dead_letters)
 
 
