@@ -11,6 +11,7 @@ import msgspec
 
 from varloop import runs
 from varloop.app import DEFAULT, App
+from varloop.codec import RUN_ID
 from varloop.context import Resources
 from varloop.errors import RunEnded, UsageError
 from varloop.events import (
@@ -126,8 +127,9 @@ class Client(ABC):
 
         :param run: the run's id; a new one by default. The same id and spec again is the same run.
         :raises ConflictError: if the id belongs to another spec.
+        :raises UsageError: if it cannot be an id.
         """
-        name = run or self._ids()
+        name = _run_id(run or self._ids())
         event: Event[RunSubmitted] = Event(
             id=name,
             source=SOURCE,
@@ -146,7 +148,7 @@ class Client(ABC):
 
         :raises EventError: if there is no such run.
         """
-        self.resources.submitted(id)
+        self.resources.submitted(_run_id(id))
         return Run(self, id)
 
     @abstractmethod
@@ -179,6 +181,12 @@ class EmbeddedClient(Client):
     def why(self, run: str) -> str:
         letters = [letter for letter in self.host.dead_letters if letter.event and letter.event.run == run]
         return f": {letters[-1].reason}" if letters else ""
+
+
+def _run_id(id: str) -> str:
+    if not RUN_ID.fullmatch(id):
+        raise UsageError(f"{id[:120]!r} is not a run id", hint=f"it must match {RUN_ID.pattern}")
+    return id
 
 
 def embedded(store: Store | str = "memory:", apps: Iterable[App] = ()) -> EmbeddedClient:

@@ -41,7 +41,7 @@ MAX_BYTES = 8 * 2**20
 
 OWN_SOURCE = "varloop/"
 _SCHEMA = "urn:varloop:schema:"
-_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _JSON_TYPES = ("", "application/json")
 
 Types = Mapping[str, type[Body]]
@@ -273,8 +273,8 @@ def _event(wire: _Wire, types: Types) -> Event[Body]:
         tracestate=wire.tracestate,
         encoded=raw,
     )
-    if not _RUN_ID.fullmatch(event.run):
-        raise SchemaError(f"{event.run[:120]!r} is not a run id", hint=f"it must match {_RUN_ID.pattern}")
+    if not RUN_ID.fullmatch(event.run):
+        raise SchemaError(f"{event.run[:120]!r} is not a run id", hint=f"it must match {RUN_ID.pattern}")
     expected = event_id(event.pipeline, event.run, event.iteration, event.type, raw)
     if wire.source.startswith(OWN_SOURCE) and event.id != expected:
         raise SchemaError(f"event {event.id[:64]} was altered on its way: its id does not match its content")
