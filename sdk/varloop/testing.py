@@ -22,7 +22,7 @@ from varloop.context import Resources
 from varloop.events import Event, Terminal
 from varloop.host import Invoker, load_pipelines
 from varloop.host.embedded import EmbeddedHost
-from varloop.runs import pending
+from varloop.runs import ending, pending
 from varloop.spec import RunSpec
 from varloop.store import Store
 from varloop.store.memory import MemoryStore
@@ -146,6 +146,7 @@ def trial(
             bus.publish(*pending(host.resources, run))
         host.drain()
     end = next((event for event in watcher.events if isinstance(event.data, Terminal)), None)
+    end = end or ending(host.resources, run)  # it may have been lost with the bus, but not from the journal
     if end is None:
         raise AssertionError(f"the run did not end; dead letters: {[x.reason for x in bus.dead_letters]}")
     return Trial(store, end, watcher.events, watcher.count, bus.dead_letters)
