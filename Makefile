@@ -7,6 +7,9 @@ INSTALLED := .venv/.installed
 STEPS := $(wildcard functions/*/function)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
+# Many small processes share the machine; threads inside NumPy's BLAS would only fight each other.
+export OPENBLAS_NUM_THREADS := 1
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint style types layers unit format test-services bench lock clean
 
