@@ -14,7 +14,8 @@ from qiskit.quantum_info import SparsePauliOp, Statevector
 from quantum.backend_contract import RING, ZZ, Array, BackendContract, ansatz, backends, points
 from varloop.errors import CircuitError, MissingExtra, SpecError
 from varloop.events import Samples
-from varloop.quantum.backends import Backends, Execution, noisy, program
+from varloop.quantum.backends import Backends, Execution, aer, noisy, program
+from varloop.quantum.backends.isa import compile_circuit
 from varloop.quantum.backends.program import Slots, assemble, cores
 from varloop.quantum.backends.sampling import draw, misread
 from varloop.quantum.circuits import spec_of
@@ -50,6 +51,7 @@ class TestNoisyAer(BackendContract):
 
     name = "aer:fake_manila"
     tolerance = 1e-10
+    fidelity = 0.1
     preparation = 2e-3
 
     def exact(self, circuit: QuantumCircuit, template: Template, problem: Energy) -> float:
@@ -126,6 +128,19 @@ def test_threads_change_no_bit(
     assert all(each.samples == seen[0].samples for each in seen)
 
 
+def test_threads_change_no_bit_of_a_single_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One row alone is never split between threads: the order of its sums is fixed."""
+    monkeypatch.setattr(program, "PARALLEL", 0.0)
+    template = compiled(chain(15), efficient_su2(15, reps=1), "aer")
+    rows = np.random.default_rng(0).normal(size=(1, len(template.parameters)))
+    seen = set()
+    for threads in (1, 2, 3, 4):
+        monkeypatch.setattr(program, "cores", lambda threads=threads: threads)
+        (value,) = backends().get("aer").run(template, rows, shots=None, seed=5).values or ()
+        seen.add(value)
+    assert len(seen) == 1
+
+
 def test_wide_circuits_are_exact_too() -> None:
     """Above Aer's fusion threshold, rows bound at run time have the right energies."""
     template = compiled(chain(14), efficient_su2(14, reps=1), "aer")
@@ -169,21 +184,28 @@ def test_shots_beyond_tables_agree_with_shots_from_tables() -> None:
     assert ((table - expected) ** 2 / expected).sum() < 41.0  # seven degrees of freedom: exceeded with 1e-6
 
 
+def _ints(columns: tuple[Any, Array]) -> tuple[Any, Array]:
+    return columns[0].astype(int), columns[1]
+
+
 def test_trajectories_agree_with_the_density_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
     """Noise drawn shot by shot, readout errors included, has the distribution of the density matrix.
 
-    χ² of eight outcomes stays below 41.0, its quantile at 1e-6.
+    χ² of eight outcomes stays below 41.0, its quantile at 1e-6, and readout errors within five deviations.
     """
     counted = []
     for density in (10, 1):
         monkeypatch.setattr(noisy, "DENSITY", density)
         template = compiled(ZZ, ansatz(), "aer:fake_manila", 4000)
-        rows = template.angles.bind(points(1, seed=3))
+        rows = template.angles.bind(np.repeat(points(1, seed=3), 2, axis=0))
         done = backends().get("aer:fake_manila").run(template, rows, shots=4000, seed=1, calibrate=True)
         assert done.samples is not None
-        assert done.readout is not None
-        outcomes, weights = cell(done.samples, 0)
-        counted.append(np.bincount(outcomes.astype(int), weights, 8))
+        one, two = (np.bincount(*_ints(cell(done.samples, row)), 8) for row in (0, 1))
+        assert not np.array_equal(one, two)
+        counted.append(one)
+        measure = noisy.device("fake_manila")().target["measure"]
+        errors = np.array([measure[qubit,].error for qubit in template.layout])
+        assert np.abs(np.array(done.readout) - errors[:, None]).max() < 5 * np.sqrt(0.03 / 4000)
     expected = (counted[0] + counted[1]) / 2
     assert sum(((each - expected) ** 2 / expected).sum() for each in counted) < 41.0
 
@@ -240,6 +262,27 @@ def test_only_the_likeliest_outcomes_are_listed() -> None:
     assert np.all(np.diff(outcomes.astype(int)) > 0)
     assert weights == pytest.approx(probabilities[outcomes.astype(int)])
     assert weights.min() >= np.delete(probabilities, outcomes.astype(int)).max() - 1e-12
+
+
+def test_of_equally_likely_outcomes_the_lowest_are_listed() -> None:
+    """Greater probabilities come first, wherever they are; zeros never."""
+    table = np.array([0.0] + [0.01] * 30 + [0.7])
+    assert aer._likeliest(table).tolist() == [*range(1, 16), 31]
+    assert aer._likeliest(np.array([0.0, 0.5, 0.0, 0.5])).tolist() == [1, 3]
+
+
+def test_every_basis_is_measured_on_the_same_qubits() -> None:
+    """Wherever a circuit is placed on a device, all bases measure qubit i there into bit i."""
+    target = backends().get("aer:fake_torino").target
+    for level in range(4):
+        done = compile_circuit(ansatz(), ["ZZZ", "XYX", "IIX"], target, level)
+        for circuit in done.circuits:
+            found = {
+                circuit.find_bit(each.clbits[0]).index: circuit.find_bit(each.qubits[0]).index
+                for each in circuit.data
+                if each.name == "measure"
+            }
+            assert tuple(found[bit] for bit in range(3)) == done.layout
 
 
 def test_an_exact_cvar_is_the_mean_of_the_best_share() -> None:

@@ -233,7 +233,7 @@ def test_counts_become_samples_in_ascending_order() -> None:
     "change",
     [
         {"offsets": [0, 1]},
-        {"offsets": [0, 2, 1]},
+        {"offsets": [0, 3, 2]},
         {"offsets": [1, 1, 2]},
         {"offsets": [0, 1, 3]},
         {"outcomes": b"123"},
