@@ -239,6 +239,29 @@ def test_a_circuit_too_large_for_a_device_is_an_error() -> None:
         compiled(chain(6), efficient_su2(6, reps=1), "aer:fake_manila")
 
 
+@pytest.mark.parametrize("name", ["aer", "aer:fake_manila"])
+def test_what_is_no_gate_is_an_error(name: str) -> None:
+    """A reset in the middle makes every shot another state: the circuit is refused, not averaged."""
+    circuit = QuantumCircuit(3)
+    circuit.h(0)
+    circuit.cx(0, 1)
+    circuit.reset(0)
+    circuit.ry(Parameter("t"), 0)
+    with pytest.raises(CircuitError, match="the circuit contains reset; expected gates"):
+        compiled(ZZ, circuit, name)
+
+
+def test_a_prepared_state_is_made_of_gates() -> None:
+    """A circuit may begin with any state."""
+    circuit = QuantumCircuit(3)
+    circuit.prepare_state("110")
+    circuit.barrier()
+    circuit.ry(Parameter("t"), 0)
+    template = compiled(Energy(observable=[("ZII", 1.0), ("IIZ", 10.0)]), circuit, "aer")
+    done = backends().get("aer").run(template, [[0.0]], shots=None, seed=0)
+    assert done.values == pytest.approx([9.0])
+
+
 def test_a_simulator_that_refuses_is_an_error() -> None:
     """What Aer reports becomes the error's text."""
     template = compiled(chain(4), efficient_su2(4, reps=1), "aer")

@@ -20,9 +20,11 @@ SEED = 0  # of the transpiler's heuristics: the same circuit compiles to the sam
 def compile_circuit(circuit: QuantumCircuit, bases: Sequence[str], target: Target, level: int) -> Compiled:
     """Compile a circuit for a target, once for all bases, so that all share one layout.
 
-    :raises CircuitError: it has more qubits than the target, or cannot be expressed in its gates.
+    :raises CircuitError: it has more qubits than the target, cannot be expressed in its gates, or does what no gate
+        does, so that a single value would not be exact.
     """
     isa = _transpile(circuit, target, level)
+    _check_gates(isa)
     layout = tuple(range(circuit.num_qubits))
     if isa.layout is not None:
         layout = tuple(isa.layout.final_index_layout(filter_ancillas=True))
@@ -39,6 +41,17 @@ def calibration(layout: Sequence[int], target: Target) -> tuple[QuantumCircuit, 
     ones = zeros.copy()
     ones.x(layout)
     return _finish([_measured(each, layout, "") for each in (zeros, ones)], target)
+
+
+def _check_gates(circuit: QuantumCircuit) -> None:
+    from qiskit.circuit import Barrier, Delay, Gate
+
+    other = {each.name for each in circuit.data if not isinstance(each.operation, (Gate, Barrier, Delay))}
+    if other:
+        raise CircuitError(
+            f"the circuit contains {', '.join(sorted(other))}; expected gates, then measurements",
+            hint="prepare_state prepares a state with gates, initialize does not",
+        )
 
 
 def _measured(isa: QuantumCircuit, layout: Sequence[int], basis: str) -> QuantumCircuit:
