@@ -29,6 +29,8 @@ class Iteration(msgspec.Struct, frozen=True, kw_only=True):
     shots: int
     """used so far"""
     solution: Solution | None = None
+    final: bool = False
+    """not an iteration of its own: the final point, measured once more"""
 
 
 class RunState(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +102,7 @@ def _measured(iteration: int, loop: Loop) -> Iteration | None:
         best=loop.best.value,
         shots=loop.shots,
         solution=loop.solution,
+        final=iteration >= loop.iterations,
     )
 
 

@@ -1,0 +1,112 @@
+"""``varloop submit`` and ``varloop cancel``: events for whoever runs the functions."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from typing import TYPE_CHECKING
+
+import click
+
+from varloop.cli import common, outcome, specs
+
+if TYPE_CHECKING:
+    from varloop.events import Event, RunSubmitted
+    from varloop.spec import RunSpec
+
+__all__ = ["cancel_command", "submit_command"]
+
+SOURCE = "app/varloop-cli"
+
+
+@click.command("submit")
+@specs.spec_argument
+@click.option("--to", "server", required=True, metavar="URL", help="The server to submit to (varloop serve).")
+@specs.set_option
+@click.option(
+    "--run",
+    "run_id",
+    default="",
+    metavar="ID",
+    help="Id of the new run.  [default: made from the spec's name]",
+)
+@click.option(
+    "--pipeline", default="default", show_default=True, metavar="NAME", help="Pipeline to run through."
+)
+@common.json_option
+def submit_command(
+    spec: str, server: str, settings: tuple[str, ...], run_id: str, pipeline: str, as_json: bool
+) -> None:
+    """Submit SPEC to a server and do not wait for it."""
+    from varloop.cli.remote import Remote
+
+    name, data = specs.read(spec)
+    checked = specs.checked(specs.with_settings(data, settings), pipeline)
+    event = _submission(checked, run_id or f"{name[:60]}-{secrets.token_hex(3)}", pipeline)
+    Remote(server).publish(event)
+    if as_json:
+        common.emit_json({"run": event.run})
+        return
+    click.echo(f"submitted {event.run}")
+    click.echo(f"  watch it    varloop watch {event.run} --from {server}")
+
+
+def _submission(spec: RunSpec, run: str, pipeline: str) -> Event[RunSubmitted]:
+    import msgspec
+
+    from varloop.clock import SystemClock
+    from varloop.events import Event, RunSubmitted
+
+    data = RunSubmitted(spec=msgspec.to_builtins(spec))
+    time = round(SystemClock().now(), 6)
+    return Event(id=run, source=SOURCE, run=run, data=data, time=time, pipeline=pipeline)
+
+
+@click.command("cancel")
+@common.run_argument
+@click.option("--to", "server", metavar="URL", help="Ask a server (varloop serve) to do it.")
+@click.option("--reason", default="", metavar="TEXT", help="Kept with the run.")
+@common.app_option
+@common.store_option
+@common.json_option
+def cancel_command(
+    run: str, server: str | None, reason: str, apps: tuple[str, ...], store: str, as_json: bool
+) -> None:
+    """End RUN before its next job starts.
+
+    It does not matter which process drives it: the job's place in the run's journal is taken.
+    """
+    if server:
+        _cancel_there(run, server, reason)
+        return
+    from varloop.client import embedded
+
+    client = embedded(store, common.load_apps(apps))
+    found = common.served(client, run)
+    before = found.state()
+    if before.outcome is None:
+        found.cancel(reason)
+        client.host.drain()
+    state = found.state()
+    if as_json:
+        common.emit_json(state)
+    elif before.outcome is not None:
+        click.echo(f"run {run} has ended already: {before.state}")
+    else:
+        outcome.print_state(state)
+
+
+def _cancel_there(run: str, server: str, reason: str) -> None:
+    from varloop.cli.remote import Remote
+    from varloop.clock import SystemClock
+    from varloop.events import CancelRequested, Event
+
+    remote = Remote(server)
+    data = CancelRequested(reason=reason)
+    pipeline = remote.state(run).pipeline
+    time = round(SystemClock().now(), 6)
+    remote.publish(
+        Event(id=str(uuid.uuid4()), source=SOURCE, run=run, data=data, time=time, pipeline=pipeline)
+    )
+    click.echo(f"asked {server} to cancel {run}")
+    click.echo(f"  watch it    varloop watch {run} --from {server}")

@@ -1,0 +1,103 @@
+"""A server that takes CloudEvents (``varloop serve``), as the command line talks to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+from typing import IO, Any
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+import msgspec
+
+from varloop.codec import STRUCTURED, to_json
+from varloop.errors import EventError, SpecError, TemporaryError, UsageError
+from varloop.events import Event
+from varloop.host.follow import ITERATION
+from varloop.runs import Iteration, RunState
+
+__all__ = ["Remote"]
+
+TIMEOUT = 30.0
+"""seconds without a byte; a stream says more often that it is still there"""
+
+
+class _Problem(msgspec.Struct):
+    title: str = ""
+    detail: str = ""
+    faults: list[str] = []
+
+
+class Remote:
+    """Publishes to a server and asks it about runs.
+
+    :raises UsageError: if this is not the URL of an HTTP server.
+    """
+
+    def __init__(self, url: str) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise UsageError(f"{url!r} is not the URL of a server", hint="http://127.0.0.1:8765")
+        self.url = url.rstrip("/")
+
+    def publish(self, event: Event[Any]) -> None:
+        """Publish an event; on return the server has it for good.
+
+        :raises SpecError: if it submits a spec with faults.
+        :raises EventError: if the server does not accept it.
+        :raises TemporaryError: if the server does not answer.
+        """
+        with self._open("/", to_json(event), {"content-type": STRUCTURED}):
+            pass
+
+    def state(self, run: str) -> RunState:
+        """Where a run stands."""
+        state: RunState = self._get(f"/runs/{run}", RunState)
+        return state
+
+    def states(self) -> list[RunState]:
+        """Where every run stands, the newest first."""
+        states: list[RunState] = self._get("/runs", list[RunState])
+        return states
+
+    def follow(self, run: str) -> Iterator[Iteration]:
+        """Finished iterations of a run, until it ends."""
+        kind = ""
+        with self._open(f"/runs/{run}/events") as answer:
+            for line in answer:
+                field, _, value = line.rstrip(b"\n").partition(b": ")
+                if field == b"event":
+                    kind = value.decode()
+                elif field == b"data" and kind == ITERATION:
+                    yield msgspec.json.decode(value, type=Iteration)
+
+    def _get(self, path: str, kind: Any) -> Any:
+        with self._open(path) as answer:
+            return msgspec.json.decode(answer.read(), type=kind)
+
+    @contextmanager
+    def _open(
+        self, path: str, data: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> Iterator[IO[bytes]]:
+        """The one place where errors of HTTP become ours."""
+        request = Request(self.url + path, data, headers or {})
+        try:
+            with urlopen(request, timeout=TIMEOUT) as answer:
+                yield answer
+        except HTTPError as error:
+            with error:
+                raise self._refused(error) from error
+        except (URLError, OSError, HTTPException) as error:
+            reason = getattr(error, "reason", error)
+            raise TemporaryError(f"{self.url} does not answer: {reason}", hint="varloop serve") from error
+
+    def _refused(self, error: HTTPError) -> Exception:
+        try:
+            problem = msgspec.json.decode(error.read(), type=_Problem)
+        except msgspec.MsgspecError:
+            problem = _Problem(detail=f"{error.reason}; is this a varloop server?")
+        if problem.faults:
+            return SpecError(problem.faults)
+        if error.code == 503:
+            return TemporaryError(f"{self.url}: {problem.detail}")
+        return EventError(f"{self.url} answered {error.code}: {problem.detail}")

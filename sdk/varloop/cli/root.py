@@ -1,0 +1,176 @@
+"""The command ``varloop``: its subcommands, loaded when called, and what becomes of errors."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import IO, Any
+
+import click
+
+from varloop.errors import (
+    EventError,
+    RunEnded,
+    SpecError,
+    TemporaryError,
+    UsageError,
+    VarloopError,
+)
+from varloop.secrets import mask
+
+__all__ = ["COMMANDS", "Failure", "cli"]
+
+FAILED, USAGE, UNKNOWN_RUN, UNAVAILABLE, BUG, INTERRUPTED = 1, 2, 3, 4, 70, 130
+
+COMMANDS = {
+    "run": "varloop.cli.drive:run_command",
+    "resume": "varloop.cli.drive:resume_command",
+    "check": "varloop.cli.check:check_command",
+    "submit": "varloop.cli.ask:submit_command",
+    "cancel": "varloop.cli.ask:cancel_command",
+    "status": "varloop.cli.look:status_command",
+    "runs": "varloop.cli.look:runs_command",
+    "watch": "varloop.cli.look:watch_command",
+    "report": "varloop.cli.page:report_command",
+    "serve": "varloop.cli.serve:serve_command",
+    "new": "varloop.cli.new:new_command",
+    "deploy": "varloop.deploy.commands:deploy",
+    "undeploy": "varloop.deploy.commands:undeploy",
+    "doctor": "varloop.cli.doctor:doctor_command",
+    "completion": "varloop.cli.completion:completion_command",
+}
+"""where each command is: imported when it is called"""
+
+EPILOG = """\b
+Exit codes:
+  0    done
+  1    the run failed, was cancelled or stopped
+  2    the command line or the spec is wrong
+  3    there is no such run
+  4    the store or the server does not answer: try again
+  70   a bug in varloop; --debug shows where
+  130  interrupted; the run can be resumed
+"""
+
+
+class Failure(click.ClickException):
+    """An error as the command line tells it: what happened, and what to do."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(mask(str(error)))
+        self.error = error
+        self.exit_code = _exit_code(error)  # type: ignore[misc]  # Click has one for each class
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        for line in _lines(self.error):
+            click.echo(line, err=True, file=file)
+
+
+def _exit_code(error: BaseException) -> int:
+    match error:
+        case UsageError() | SpecError():
+            return USAGE
+        case TemporaryError():
+            return UNAVAILABLE
+        case EventError():
+            return UNKNOWN_RUN
+        case VarloopError():
+            return FAILED
+        case _:
+            return BUG
+
+
+def _lines(error: BaseException) -> list[str]:
+    if not isinstance(error, VarloopError):
+        text = mask(f"{type(error).__name__}: {error}")
+        return [_head(f"a bug in varloop, {text}"), _hint("the same command with --debug shows where")]
+    faults = error.faults if isinstance(error, SpecError | RunEnded) else ()
+    detail = error.detail.partition(": ")[0] if isinstance(error, SpecError) else error.detail
+    head = f"run {error.run}: {detail}" if error.run else detail
+    hint = [_hint(mask(error.hint))] if error.hint else []
+    return [_head(mask(head)), *(f"  - {mask(fault)}" for fault in faults), *hint]
+
+
+def _head(text: str) -> str:
+    return click.style("error: ", fg="red", bold=True) + text
+
+
+def _hint(text: str) -> str:
+    return click.style("  try: ", fg="cyan") + text
+
+
+def _debug(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:
+        context.find_root().meta["varloop.debug"] = True
+
+
+def _blocks(text: str | None) -> str | None:
+    r"""Help from a raw docstring, in which Click's mark of a block that is not refilled is the text ``\b``."""
+    return text and text.replace("\\b\n", "\b\n")
+
+
+def _prepared(command: click.Command) -> click.Command:
+    """The command, which can be debugged as every other."""
+    if all(parameter.name != "debug" for parameter in command.params):
+        command.help = _blocks(command.help)
+        text = "Show tracebacks of errors."
+        command.params.append(
+            click.Option(["--debug"], is_flag=True, expose_value=False, callback=_debug, help=text)
+        )
+    return command
+
+
+class Commands(click.Group):
+    """Subcommands that are imported when asked for."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.help = _blocks(self.help)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        return _prepared(getattr(import_module(module), name))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except KeyboardInterrupt:
+            click.echo(err=True)
+            raise click.exceptions.Exit(INTERRUPTED) from None
+        except Exception as error:
+            if ctx.meta.get("varloop.debug"):
+                raise
+            raise Failure(error) from error
+
+
+def _version(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:
+        from varloop import __version__
+
+        click.echo(f"varloop {__version__}, Python {sys.version.partition(' ')[0]}")
+        context.exit()
+
+
+@click.group(
+    cls=Commands,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Show the version."
+)
+def cli() -> None:
+    r"""Variational quantum algorithms as event-driven functions.
+
+    \b
+    varloop check h2        what would it cost? runs nothing on hardware
+    varloop run h2          run it here, live; Ctrl-C leaves a run that can be resumed
+    varloop report RUN      one self-contained page about it
+    """
