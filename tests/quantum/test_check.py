@@ -178,6 +178,14 @@ def test_the_budget_of_shots_ends_a_run_early() -> None:
     assert (seen.jobs, seen.total_shots) == (3, 2 * 400 + 200)
 
 
+def test_the_first_iteration_may_have_more_points() -> None:
+    """Points that calibrate the optimizer count once, in the whole run."""
+    spec = RunSpec(problem=BELL, circuit=SU2, shots=100, budget=Budget(iterations=10))
+    usual, more = (check.report(spec, backends(), 2, False, first=first) for first in (2, 50))
+    assert more.shots == usual.shots
+    assert more.total_shots - usual.total_shots == 48 * usual.bases * 100
+
+
 def test_the_report_starts_where_it_is_told() -> None:
     """The first point may be given; the spec's own is not needed then."""
     spec = RunSpec(problem=LINE)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from varloop.cli import common, specs
+from varloop.errors import SpecError
 from varloop.text import count, duration, with_error
 
 if TYPE_CHECKING:
+    from varloop.evaluation import Evaluation
+    from varloop.optimizers import Ask
     from varloop.quantum.check import Report
     from varloop.spec import RunSpec
 
@@ -27,19 +30,19 @@ def check_command(spec: str, settings: tuple[str, ...], as_json: bool) -> None:
     """
     name, data = specs.read(spec)
     checked = specs.checked(specs.with_settings(data, settings), "default")
-    report = examine(checked)
+    report, first = examine(checked)
     if as_json:
         common.emit_json(report)
         return
     click.echo(
         click.style("sound", fg="green", bold=True) + f"  {name}: nothing was found that would stop it"
     )
-    for title, value in rows(checked, report):
+    for title, value in rows(checked, report, first):
         click.echo(f"  {title:<13} {value}")
 
 
-def examine(spec: RunSpec) -> Report:
-    """The report of a sound spec, for what its optimizer asks first."""
+def examine(spec: RunSpec) -> tuple[Report, int]:
+    """The report of a sound spec for what its optimizer asks time and again, and how many points come first."""
     from varloop import optimizers
     from varloop.quantum.backends import Backends
     from varloop.quantum.check import report
@@ -47,34 +50,47 @@ def examine(spec: RunSpec) -> Report:
 
     optimizer = optimizers.create(spec.optimizer, spec.seed)
     start = spec.initial or [0.0] * ansatz(spec).num_parameters
-    ask = optimizer.ask(optimizer.start(start))
-    points, gradient = (len(ask.points), ask.gradient) if ask else (1, False)
-    return report(spec, Backends(), points, gradient, start=start)
+    state = optimizer.start(start)
+    first = optimizer.ask(state)
+    if first is None:
+        raise SpecError([f"optimizer: {spec.optimizer.name} has nothing to ask for this circuit"])
+    later = optimizer.ask(optimizer.tell(state, _imagined(first, len(start)))) or first
+    points = len(first.points)
+    seen = report(spec, Backends(), len(later.points), later.gradient, first=points, start=start)
+    return seen, points
 
 
-def rows(spec: RunSpec, report: Report) -> list[tuple[str, str]]:
+def _imagined(ask: Ask, parameters: int) -> Evaluation:
+    """Any answer, to see what the optimizer asks next."""
+    from varloop.evaluation import Evaluation
+
+    values = [0.1 * k for k in range(len(ask.points))]
+    gradient = [0.1] * parameters if ask.gradient else None
+    return Evaluation(values, [0.0] * len(values), gradient)
+
+
+def rows(spec: RunSpec, report: Report, first: int) -> list[tuple[str, str]]:
     """The report in words."""
     device = f", on {report.device_qubits} of the device" if report.device_qubits != report.qubits else ""
-    each = f"{report.circuits:,} = {report.rows:,} rows × {count(report.bases, 'basis', 'bases')}"
-    found: list[tuple[str, Any]] = [
-        (
-            "backend",
-            f"{report.backend}, {'exact' if not report.shots else f'{spec.shots:,} shots a circuit'}",
-        ),
+    shots = f"{spec.shots:,} shots a circuit" if spec.shots else "exact"
+    gradient = f", gradient by {report.gradient}" if report.gradient != "none" else ""
+    total = f", {report.total_shots:,} shots" if report.shots else ""
+    bases = count(report.bases, "basis", "bases")
+    found = [
+        ("backend", f"{report.backend}, {shots}"),
         ("qubits", f"{report.qubits}{device}"),
         ("circuit", f"depth {report.depth}, {count(report.two_qubit_gates, 'two-qubit gate')}"),
         ("parameters", f"{report.parameters}, in {count(report.angles, 'angle')}"),
         (
             "iteration",
-            f"1 job of {each}" + (f", gradient by {report.gradient}" if report.gradient != "none" else ""),
+            f"1 job: {count(report.rows, 'row')} × {bases} = {report.circuits:,} circuits{gradient}",
         ),
-        (
-            "whole run",
-            f"at most {count(report.jobs, 'job')}"
-            + (f", {report.total_shots:,} shots" if report.shots else ""),
-        ),
-        ("first value", with_error(report.value, report.error)),
     ]
+    if first > report.points:
+        found.append(("the first", f"1 job of {count(first, 'point')}, to calibrate the optimizer"))
+    where = "the first point" if spec.initial else "parameters all zero"
+    found.append(("whole run", f"at most {count(report.jobs, 'job')}{total}"))
+    found.append(("value", f"{with_error(report.value, report.error)} at {where}"))
     if report.qpu_seconds is not None and report.cost is not None:
         price = f"about {duration(report.qpu_seconds)} of QPU time, ${report.cost:,.2f}"
         found.append(("on hardware", f"{price} at IBM's pay-as-you-go price"))

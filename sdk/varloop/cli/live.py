@@ -157,6 +157,8 @@ class Screen:
         rows.add_row("progress", line)
         if self._iterations:
             self._add_values(rows, width)
+        else:
+            rows.add_row("", "compiling the circuit")
         yield rows
 
     def _add_values(self, rows: Table, width: int) -> None:

@@ -160,12 +160,14 @@ def report(
     n_points: int,
     gradient: bool,
     *,
+    first: int = 0,
     start: Sequence[float] | None = None,
 ) -> Report:
     """What a sound spec would run, with its first point simulated once.
 
     :param n_points: points the optimizer asks for in an iteration.
     :param gradient: whether it asks for the gradient too.
+    :param first: points it asks for in the first iteration, if those are more.
     :param start: the first point; if None, the spec's ``initial``, or all zeros.
     """
     from varloop.quantum.gradients import choose, plan
@@ -178,7 +180,8 @@ def report(
     rows = len(plan(template.angles, [point] * n_points, method).rows)
     circuits = rows * len(template.circuits)
     shots, iterations = spec.shots or 0, spec.budget.iterations
-    extra = len(template.circuits) + 2 * (spec.mitigation == "readout")
+    more = max(0, first - n_points) * len(template.circuits)
+    extra = more + len(template.circuits) + 2 * (spec.mitigation == "readout")
     if spec.budget.shots is not None:
         iterations = min(iterations, max(0, spec.budget.shots // shots - extra) // circuits)
     jobs = iterations + bool(shots)
