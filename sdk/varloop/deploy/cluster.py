@@ -17,6 +17,9 @@ NAMESPACE = "varloop"
 
 Manifest = dict[str, Any]
 
+TIMEOUT = 180.0
+"""seconds for one call of kubectl"""
+
 BROKEN = (
     "ImagePullBackOff",
     "ErrImagePull",
@@ -39,7 +42,7 @@ class Cluster:
 
     def kubectl(self, *arguments: str, stdin: str = "") -> str:
         """Run kubectl in the namespace."""
-        return run("kubectl", "--namespace", self.namespace, *arguments, stdin=stdin, timeout=self.wait)
+        return run("kubectl", "--namespace", self.namespace, *arguments, stdin=stdin, timeout=TIMEOUT)
 
     def get(self, kind: str, name: str = "", selector: str = "") -> list[Manifest]:
         """Objects of a kind: all of them, those that a label selector takes, or one by name."""
@@ -53,6 +56,17 @@ class Cluster:
         items = list(manifests)
         listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
         self.kubectl("apply", "--server-side", "--force-conflicts", "--filename", "-", stdin=listed)
+
+    def delete_triggers(self, selector: str) -> None:
+        """Delete Triggers one after the other: Eventing's channels keep subscribers of some that go together."""
+        for trigger in self.get("trigger", selector=selector):
+            name, uid = trigger["metadata"]["name"], trigger["metadata"]["uid"]
+            self.kubectl("delete", "trigger", name, "--ignore-not-found")
+            end = time.monotonic() + self.wait
+            while uid in self.kubectl("get", "subscriptions.messaging.knative.dev", "-o", "json"):
+                if time.monotonic() > end:
+                    raise DeployError(f"the subscription of Trigger {name} does not go")
+                time.sleep(0.25)
 
     def deploy(self, project: Project, image: str) -> None:
         """Deploy a staged project's image with func, add what func cannot say, and wait until it is ready.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import runpy
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -76,19 +75,20 @@ def deploy_app(
 
 def undeploy(cluster: Cluster, pipeline: str, say: Say) -> None:
     """Take a pipeline off the cluster; with the default one all that was deployed, but not the runs in the store."""
-    kinds = "trigger.eventing.knative.dev,service.serving.knative.dev"
     if pipeline == DEFAULT:
         say("every Trigger, service and Broker")
+        cluster.delete_triggers(PART)
+        kinds = "service.serving.knative.dev,broker.eventing.knative.dev,deployment,service,configmap,secret"
         cluster.kubectl("delete", kinds, "--selector", PART, "--ignore-not-found")
-        rest = "broker.eventing.knative.dev,deployment,service,configmap,secret"
-        cluster.kubectl("delete", rest, "--selector", PART, "--ignore-not-found")
-        _delete_sinks(cluster)
+        if cluster.get("crd", "kafkasinks.eventing.knative.dev"):
+            cluster.kubectl("delete", "kafkasink", "--selector", PART, "--ignore-not-found")
         return
-    say(f"Triggers and services of pipeline {pipeline}")
     selector = f"{PIPELINE}={service_name('p', pipeline)}"
-    if not cluster.get(kinds, selector=selector):
+    if not cluster.get("trigger", selector=selector):
         raise UsageError(f"namespace {cluster.namespace} has no pipeline {pipeline!r}")
-    cluster.kubectl("delete", kinds, "--selector", selector, "--ignore-not-found")
+    say(f"Triggers and services of pipeline {pipeline}")
+    cluster.delete_triggers(selector)
+    cluster.kubectl("delete", "service.serving.knative.dev", "--selector", selector, "--ignore-not-found")
 
 
 def find_apps(source: Path) -> dict[str, App]:
@@ -128,13 +128,3 @@ def _triggers(cluster: Cluster, triggers: list[Manifest], say: Say) -> None:
     for trigger in triggers:
         cluster.wait_ready("trigger", trigger["metadata"]["name"])
     say(f"Triggers ready: {', '.join(trigger['metadata']['name'] for trigger in triggers)}")
-
-
-def _delete_sinks(cluster: Cluster) -> None:
-    """KafkaSinks, where the cluster knows any."""
-    known = json.loads(
-        cluster.kubectl("get", "crd", "kafkasinks.eventing.knative.dev", "--ignore-not-found", "-o", "json")
-        or "{}"
-    )
-    if known:
-        cluster.kubectl("delete", "kafkasink", "--selector", PART, "--ignore-not-found")

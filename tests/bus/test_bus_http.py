@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
+
+import pytest
+
+from varloop.bus.http import HttpPublisher
+from varloop.codec import from_http
+from varloop.errors import EventError, TemporaryError, UsageError
+from varloop.events import CancelRequested, Event
+
+EVENT = Event(id="1", source="/test", run="r1", data=CancelRequested(reason="enough"), time=1.0)
+
+
+class Receiver(BaseHTTPRequestHandler):
+    """Answers with one status and keeps what it was sent."""
+
+    status: ClassVar[int] = 202
+    got: ClassVar[list[tuple[dict[str, str], bytes]]] = []
+
+    def do_POST(self) -> None:
+        """Take an event."""
+        self.got.append((dict(self.headers), self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(self.status)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    """A server that takes events."""
+    Receiver.status, Receiver.got[:] = 202, []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/varloop/varloop"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_an_event_arrives_as_it_was_sent(url: str) -> None:
+    """What is posted is a CloudEvent in binary mode, equal in everything that travels."""
+    HttpPublisher(url).publish(EVENT, EVENT)
+
+    assert [from_http(headers, body) for headers, body in Receiver.got] == [EVENT, EVENT]
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(503, TemporaryError), (404, TemporaryError), (429, TemporaryError), (400, EventError)],
+)
+def test_a_refusal_says_whether_to_try_again(status: int, error: type[Exception], url: str) -> None:
+    """A Broker that is not ready is temporary; what it refuses for good is the event's fault."""
+    Receiver.status = status
+
+    with pytest.raises(error, match=str(status)):
+        HttpPublisher(url).publish(EVENT)
+
+
+def test_nobody_there_is_temporary() -> None:
+    """A server that does not answer may come back."""
+    with pytest.raises(TemporaryError, match="does not answer"):
+        HttpPublisher("http://127.0.0.1:9/varloop/varloop").publish(EVENT)
+
+
+def test_only_http_is_taken() -> None:
+    """Another scheme is the caller's mistake."""
+    with pytest.raises(UsageError, match="not an HTTP URL"):
+        HttpPublisher("kafka://host")
