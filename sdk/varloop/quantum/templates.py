@@ -1,6 +1,6 @@
 """Templates: circuits compiled once for all parameters, kept in memory and in the store.
 
-Reading a template imports no Qiskit: its circuits are decoded when they are first asked for.
+Circuits are decoded when they are first asked for: reading the template of an exact run imports no Qiskit.
 """
 
 from __future__ import annotations
