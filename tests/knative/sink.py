@@ -13,7 +13,7 @@ class Sink(BaseHTTPRequestHandler):
         headers = {
             name.lower(): text for name, text in self.headers.items() if name.lower().startswith("ce-")
         }
-        print(json.dumps(headers | {"data": json.loads(data)}), flush=True)  # noqa: T201
+        print(json.dumps(headers | {"data": json.loads(data)}), flush=True)
         self.send_response(202)
         self.end_headers()
 
