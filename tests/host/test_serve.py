@@ -87,7 +87,7 @@ def serving(store: Store) -> Iterator[Server]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield Server(service, server.server_port)
+        yield Server(service, server.port)
     finally:
         server.shutdown()
         thread.join()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import toy
-
 from varloop.client import EmbeddedClient, Run
 from varloop.context import Resources
 from varloop.host import load_pipelines

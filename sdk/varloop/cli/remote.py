@@ -15,7 +15,7 @@ from varloop.codec import STRUCTURED, to_json
 from varloop.errors import EventError, SpecError, TemporaryError, UsageError
 from varloop.events import Event
 from varloop.host.follow import ITERATION
-from varloop.runs import Iteration, RunState
+from varloop.runs import STATES, Iteration, RunState
 
 __all__ = ["Remote"]
 
@@ -52,13 +52,11 @@ class Remote:
 
     def state(self, run: str) -> RunState:
         """Where a run stands."""
-        state: RunState = self._get(f"/runs/{run}", RunState)
-        return state
+        return _state(self._get(f"/runs/{run}"))
 
     def states(self) -> list[RunState]:
         """Where every run stands, the newest first."""
-        states: list[RunState] = self._get("/runs", list[RunState])
-        return states
+        return [_state(each) for each in self._get("/runs")]
 
     def follow(self, run: str) -> Iterator[Iteration]:
         """Finished iterations of a run, until it ends."""
@@ -71,9 +69,9 @@ class Remote:
                 elif field == b"data" and kind == ITERATION:
                     yield msgspec.json.decode(value, type=Iteration)
 
-    def _get(self, path: str, kind: Any) -> Any:
+    def _get(self, path: str) -> Any:
         with self._open(path) as answer:
-            return msgspec.json.decode(answer.read(), type=kind)
+            return msgspec.json.decode(answer.read())
 
     @contextmanager
     def _open(
@@ -101,3 +99,10 @@ class Remote:
         if error.code == 503:
             return TemporaryError(f"{self.url}: {problem.detail}")
         return EventError(f"{self.url} answered {error.code}: {problem.detail}")
+
+
+def _state(data: dict[str, Any]) -> RunState:
+    """A run's state from JSON: the state tells what kind of end its outcome is."""
+    kinds = {name: kind for kind, name in STATES.items()}
+    outcome = data.get("outcome") and msgspec.convert(data["outcome"], kinds[data["state"]])
+    return RunState(**{**data, "outcome": outcome})

@@ -9,8 +9,10 @@ from typing import IO, Any
 import click
 
 from varloop.errors import (
+    ConflictError,
     EventError,
     RunEnded,
+    SchemaError,
     SpecError,
     TemporaryError,
     UsageError,
@@ -68,7 +70,7 @@ class Failure(click.ClickException):
 
 def _exit_code(error: BaseException) -> int:
     match error:
-        case UsageError() | SpecError():
+        case UsageError() | SpecError() | ConflictError() | SchemaError():
             return USAGE
         case TemporaryError():
             return UNAVAILABLE

@@ -13,6 +13,7 @@ An event that was answered with 202 is dealt with even if this process dies: it 
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -238,4 +239,6 @@ def listen(service: Service, host: str, port: int) -> BaseWSGIServer:
     from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    return make_server(host, port, create_ingress(service), threaded=True)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, port), family=family) as bound:  # werkzeug would exit, not raise
+        return make_server(host, port, create_ingress(service), threaded=True, fd=bound.fileno())

@@ -76,7 +76,7 @@ class Time:
 
     :param spans: (begin, end) of everything that ran.
     :param gap: a pause longer than this many seconds is cut.
-    :param cut: width of a cut.
+    :param cut: width of a cut, less if there are many.
     """
 
     def __init__(
@@ -84,14 +84,15 @@ class Time:
     ) -> None:
         self.parts = _merged(sorted(spans), gap)
         self.gaps = [Gap(a[1], b[0]) for a, b in pairwise(self.parts)]
-        ran = sum(end - begin for begin, end in self.parts) or 1.0
-        scale = max(stop - start - cut * len(self.gaps), 1.0) / ran
+        ran = max(sum(end - begin for begin, end in self.parts), 1e-9)
+        self.cut = min(cut, (stop - start) / 2 / max(len(self.gaps), 1))
+        scale = (stop - start - self.cut * len(self.gaps)) / ran
         self._pieces: list[tuple[float, float, Callable[[float], float]]] = []
         place = start
         for begin, end in self.parts:
             width = (end - begin) * scale
             self._pieces.append((begin, end, Linear(begin, end, place, place + width)))
-            place += width + cut
+            place += width + self.cut
 
     def __call__(self, time: float) -> float:
         """The place of a time; inside a gap, its beginning."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from varloop.journal import Call
-from varloop.report.axis import Time, ticks
+from varloop.report.axis import Gap, Time, ticks
 from varloop.report.facts import Facts, Ran
 from varloop.report.html import Html, el, join
 from varloop.text import count, duration
@@ -20,7 +20,8 @@ LEFT, RIGHT, TOP, LANE = 112, 20, 10, 34
 ORDER = ("encode", "execute", "postprocess", "optimize")
 MOST = 6000
 """calls that one page draws"""
-CUT = 34.0
+CUT, ROOM = 34.0, 18.0
+"""width of a cut, and what its text needs"""
 
 
 @dataclass(frozen=True)
@@ -202,20 +203,20 @@ def _marks(axis: Time, bottom: float) -> Html:
 
 
 def _gaps(axis: Time, bottom: float) -> Html:
-    return join(
-        el(
-            "g",
-            el("rect", x=axis(gap.begin) + 4, y=0, width=CUT - 8, height=bottom),
-            el(
-                "text",
-                f"{duration(gap.end - gap.begin)} nothing ran",
-                transform=f"translate({axis(gap.begin) + CUT / 2 + 4:.1f} {bottom / 2:.1f}) rotate(-90)",
-                text_anchor="middle",
-                class_="tick",
-            ),
-            class_="gap",
-        )
-        for gap in axis.gaps
+    return join(_gap(axis, gap, bottom) for gap in axis.gaps)
+
+
+def _gap(axis: Time, gap: Gap, bottom: float) -> Html:
+    """A cut, with how long nothing ran where there is room to say it."""
+    said = f"{duration(gap.end - gap.begin)} nothing ran"
+    place = axis(gap.begin)
+    where = f"translate({place + axis.cut / 2 + 4:.1f} {bottom / 2:.1f}) rotate(-90)"
+    text = el("text", said, transform=where, text_anchor="middle", class_="tick")
+    return el(
+        "g",
+        el("rect", x=place + axis.cut * 0.12, y=0, width=axis.cut * 0.76, height=bottom, data_tip=said),
+        text if axis.cut >= ROOM else None,
+        class_="gap",
     )
 
 
