@@ -25,7 +25,17 @@ from varloop.codec import (
     to_kafka,
 )
 from varloop.errors import SchemaError
-from varloop.events import BODIES, Body, CancelRequested, Claim, Event, Memo, ObjectiveEvaluated, RunCompleted
+from varloop.events import (
+    BODIES,
+    Body,
+    CancelRequested,
+    Claim,
+    Event,
+    Memo,
+    ObjectiveEvaluated,
+    RunCompleted,
+    event_id,
+)
 
 Read = Callable[..., Event[Any]]
 
@@ -234,7 +244,7 @@ def test_an_altered_event_of_ours_is_refused(event: Event[Any], data: st.DataObj
 def test_altered_data_of_ours_is_refused() -> None:
     """One changed digit in the data of a function's event is noticed."""
     body = CancelRequested(reason="1")
-    id = codec.event_id("default", "r", 0, body.type, codec.encode_body(body))
+    id = event_id("default", "r", 0, body.type, codec.encode_body(body))
     wire = to_json(Event(id=id, source="varloop/x", run="r", data=body, time=0.0))
 
     assert from_json(wire).data == body
