@@ -9,6 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 # Many small processes share the machine; threads inside NumPy's BLAS would only fight each other.
 export OPENBLAS_NUM_THREADS := 1
+export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint style types layers unit format test-services bench lock clean

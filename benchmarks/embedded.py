@@ -342,13 +342,18 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=40)
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
-    problems = [("H2 (4)", efficient_su2(4, reps=1), h2()), ("TFIM (12)", efficient_su2(12, reps=2), tfim(12))]
+    problems = [
+        ("H2 (4)", efficient_su2(4, reps=1), h2()),
+        ("TFIM (12)", efficient_su2(12, reps=2), tfim(12)),
+    ]
     table = [
         "| case | varloop ÷ tight loop | usual loop ÷ varloop | varloop, ms | of which neither simulation nor statistics, ms |",
         "| --- | --- | --- | --- | --- |",
     ]
     print("\n".join(table))
-    for (name, circuit, observable), gradient, shots in itertools.product(problems, (False, True), (None, 1024)):
+    for (name, circuit, observable), gradient, shots in itertools.product(
+        problems, (False, True), (None, 1024)
+    ):
         case = Case(name, circuit, observable, gradient, shots)
         heavy = name.startswith("TFIM") and gradient
         table.append(measure(case, options.rounds, 12 if heavy else options.iterations).text())

@@ -29,7 +29,9 @@ def main() -> None:
     result = run.result()
     solution = result.solution
     assert solution is not None
-    sides = [[name for name, bit in zip(FAMILIES, solution.bits, strict=True) if bit == side] for side in "01"]
+    sides = [
+        [name for name, bit in zip(FAMILIES, solution.bits, strict=True) if bit == side] for side in "01"
+    ]
     print(f"cut {-solution.cost:.0f} of {len(edges)} edges; bits {solution.bits}, family 0 on the left")
     print(f"  {', '.join(sides[0])}\n  against\n  {', '.join(sides[1])}")
     assert -solution.cost == BEST_CUT == sum(solution.bits[a] != solution.bits[b] for a, b, _ in edges)

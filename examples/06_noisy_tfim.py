@@ -11,7 +11,8 @@ import varloop
 
 SITES, EXACT = 4, -4.758770
 TFIM = SparsePauliOp.from_sparse_list(
-    [("ZZ", [site, site + 1], -1.0) for site in range(SITES - 1)] + [("X", [site], -1.0) for site in range(SITES)],
+    [("ZZ", [site, site + 1], -1.0) for site in range(SITES - 1)]
+    + [("X", [site], -1.0) for site in range(SITES)],
     num_qubits=SITES,
 )
 

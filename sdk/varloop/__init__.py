@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         VarloopError,
     )
     from varloop.events import Body, Event
+    from varloop.remote import connect
     from varloop.spec import (
         Budget,
         CircuitSpec,
@@ -48,6 +49,7 @@ _HOMES = {
         "VarloopError",
     ),
     "events": ("Body", "Event"),
+    "remote": ("connect",),
     "spec": ("Budget", "CircuitSpec", "Energy", "Ising", "MaxCut", "OptimizerSpec", "Qubo", "RunSpec"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
@@ -76,6 +78,7 @@ __all__ = [
     "VarloopError",
     "__version__",
     "build_spec",
+    "connect",
     "embedded",
     "submit",
 ]

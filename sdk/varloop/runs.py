@@ -135,7 +135,10 @@ def pending(resources: Resources, run: str) -> list[Event[Any]]:
 
 def _cancel_again(submitted: Event[Any]) -> Event[Any]:
     return msgspec.structs.replace(
-        submitted, id=f"cancel-{submitted.run}", data=CancelRequested(reason="its cancellation was cut short"), encoded=b""
+        submitted,
+        id=f"cancel-{submitted.run}",
+        data=CancelRequested(reason="its cancellation was cut short"),
+        encoded=b"",
     )
 
 

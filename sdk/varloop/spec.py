@@ -149,9 +149,7 @@ def parse(data: object, *checks: Check) -> RunSpec:
     if data.get("circuit") is None and isinstance(parts.get("problem"), Energy):
         faults.append("circuit: missing; an energy problem needs an ansatz")
     faults += _meaning(parts)
-    sound = {
-        name: part for name, part in parts.items() if not any(_field(fault) == name for fault in faults)
-    }
+    sound = {name: part for name, part in parts.items() if not any(_field(fault) == name for fault in faults)}
     for check in checks:
         faults += check(sound)
     if faults:

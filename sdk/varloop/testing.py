@@ -186,11 +186,11 @@ class _Watcher:
 class _ReplayingInvoker(Invoker):
     """Calls every function once more on a copy of the store as it was, and compares."""
 
-    def invoke(self, event: Event[Any], attempt: int = 1) -> Any:
+    def invoke(self, event: Event[Any], attempt: int = 1, safe: Callable[[], None] = lambda: None) -> Any:
         before = MemoryStore()
         for key in self.resources.store.keys():
             before.put(key, self.resources.store.get(key))
-        outcome = super().invoke(event, attempt)
+        outcome = super().invoke(event, attempt, safe)
         again = Invoker(
             self.pipelines, Resources(before, self.resources.clock, self.pipelines.types), host=self.host
         ).invoke(event, attempt)

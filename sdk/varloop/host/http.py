@@ -37,6 +37,9 @@ __all__ = ["FunctionHost", "create_app", "serve_function"]
 
 log = logging.getLogger("varloop.host")
 
+PATIENCE = 2.0
+"""see :class:`Invoker`; a Broker's first redelivery comes no sooner than this is short"""
+
 NO_CONTENT, BAD, TOO_LARGE, REFUSED, BUSY = 204, 400, 413, 422, 503
 
 
@@ -169,7 +172,8 @@ def serve_function(*apps: App, store: str = "") -> FunctionHost:
         raise UsageError(
             "VARLOOP_STORE is not set", hint="set it to the URL of the store the functions share"
         )
+    logging.getLogger("qiskit").setLevel(logging.WARNING)  # func's runtime logs everything at INFO
     pipelines = Pipelines(apps)
     resources = Resources(open_store(url), types=pipelines.types)
-    invoker = Invoker(pipelines, resources, host=os.environ.get("HOSTNAME", "http"))
+    invoker = Invoker(pipelines, resources, host=os.environ.get("HOSTNAME", "http"), patience=PATIENCE)
     return FunctionHost(create_app(invoker, pipelines.types))

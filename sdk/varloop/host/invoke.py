@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -15,7 +15,14 @@ import msgspec
 from varloop.app import Function, Pipelines
 from varloop.codec import OWN_SOURCE, from_json, to_json
 from varloop.context import Context, Resources
-from varloop.errors import EventError, PermanentError, TemporaryError, UsageError, VarloopError
+from varloop.errors import (
+    EventError,
+    PermanentError,
+    StoreUnavailable,
+    TemporaryError,
+    UsageError,
+    VarloopError,
+)
 from varloop.events import Body, Event, RunFailed, RunSubmitted, Terminal, event_id
 from varloop.journal import Call, Journal, Record, read_record, step_key, write_record
 from varloop.secrets import mask
@@ -48,6 +55,8 @@ class Outcome:
     reason: str = ""
     error: str = ""
     function: str = ""
+    pure: bool = False
+    """no record was made: the event alone can bring the outcome back"""
 
 
 class Invoker:
@@ -55,6 +64,8 @@ class Invoker:
 
     :param host: name of this process in timelines.
     :param max_attempts: a temporary error at this attempt ends the run.
+    :param patience: seconds in which a recorded outcome is not emitted again: whoever recorded it is most likely
+        about to. A delivery that comes so soon is put off, so that duplicates in flight do not breed more of them.
     """
 
     SEEN = 8192
@@ -63,26 +74,36 @@ class Invoker:
     """calls that wait for a record: of so many runs, so many each"""
 
     def __init__(
-        self, pipelines: Pipelines, resources: Resources, *, host: str = "", max_attempts: int = 8
+        self,
+        pipelines: Pipelines,
+        resources: Resources,
+        *,
+        host: str = "",
+        max_attempts: int = 8,
+        patience: float = 0.0,
     ) -> None:
         self.pipelines = pipelines
         self.resources = resources
         self.host = host
         self.max_attempts = max_attempts
+        self.patience = patience
         self._seen: OrderedDict[str, None] = OrderedDict()
         self.calls: OrderedDict[str, deque[Call]] = OrderedDict()
         """calls not in any record yet, by run"""
 
-    def invoke(self, event: Event[Any], attempt: int = 1) -> Outcome:
+    def invoke(self, event: Event[Any], attempt: int = 1, safe: Callable[[], None] = lambda: None) -> Outcome:
         """Deal with one delivery. Never raises what a function raised.
 
         :param attempt: how often this event was delivered to this group, from 1.
+        :param safe: waits until the event will be delivered again if this process dies, or raises
+            TemporaryError. It is called before the outcome is recorded: a record without its event would
+            be taken for a step whose outcome somebody emits.
         """
         function = self.pipelines.route(event.pipeline, event.type)
         if function is None or (_own(event) and event.id in self._seen):
             return Outcome(Verdict.DROP)
         try:
-            return self._invoke(function, self.resources.claims.whole(event), attempt)
+            return self._invoke(function, self.resources.claims.whole(event), attempt, safe)
         except TemporaryError as error:
             log.warning("%s: %s", function.name, mask(str(error)))
             return self._dead_end(function, Verdict.RETRY, error, error.retry_after)
@@ -121,15 +142,17 @@ class Invoker:
             verdict, delay=delay, reason=reason, error=type(error).__name__, function=function.name
         )
 
-    def _invoke(self, function: Function, event: Event[Any], attempt: int) -> Outcome:
+    def _invoke(
+        self, function: Function, event: Event[Any], attempt: int, safe: Callable[[], None]
+    ) -> Outcome:
         if isinstance(event.data, RunSubmitted):
             self.resources.register(event)
         step = _Step(self, function, event, attempt)
         if function.pure:
-            return Outcome(Verdict.EMIT, step.call(), function=function.name)
+            return Outcome(Verdict.EMIT, step.call(), function=function.name, pure=True)
         journal = self.resources.journal(event.run)
         key = step_key(event.iteration, function.name)
-        data, won = journal.once(key, step.record, expect_new=journal.reaches(event.iteration))
+        data, won = journal.once(key, lambda: step.record(safe), expect_new=journal.reaches(event.iteration))
         if won:
             self.calls.pop(event.run, None)
             return Outcome(Verdict.EMIT, step.events, function=function.name)
@@ -137,6 +160,10 @@ class Invoker:
         events = tuple(from_json(bytes(raw), self.pipelines.types) for raw in raws)
         if self._continued(journal, events):
             return Outcome(Verdict.DROP, function=function.name)
+        age = self.resources.clock.now() - max((event.time for event in events), default=0.0)
+        if events and age < self.patience:
+            reason = "this outcome was recorded just now and is being emitted"
+            return Outcome(Verdict.RETRY, delay=self.patience, reason=reason, function=function.name)
         return Outcome(Verdict.EMIT, events, function=function.name)
 
     def _continued(self, journal: Journal, events: Iterable[Event[Any]]) -> bool:
@@ -165,9 +192,10 @@ class _Step:
         self._context = Context(invoker.resources, event, function.name)
         self.events: tuple[Event[Any], ...] = ()
 
-    def record(self) -> bytes:
+    def record(self, safe: Callable[[], None]) -> bytes:
         """Call the function and make the record of its outcome."""
         self.call()
+        safe()
         raws = [msgspec.Raw(to_json(event)) for event in self.events]
         calls = list(self._invoker.calls[self._event.run])
         return write_record(Record(events=raws, memory=self._context.memory, calls=calls))
@@ -206,8 +234,8 @@ class _Step:
         except EventError:
             raise
         except TemporaryError as error:
-            if self._attempt < self._invoker.max_attempts:
-                raise
+            if self._attempt < self._invoker.max_attempts or isinstance(error, StoreUnavailable):
+                raise  # a store that is away is no fault of the run
             return [self._failure(error, hint=f"gave up after {self._attempt} attempts; {error.hint}")]
         except PermanentError as error:
             return [self._failure(error, error.hint)]

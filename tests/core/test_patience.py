@@ -1,0 +1,28 @@
+"""Duplicates in flight do not breed: an outcome recorded just now is not emitted again at once."""
+
+from core.toys import Toy, invoker, submission
+from varloop.context import Resources
+from varloop.host import Invoker, Verdict
+from varloop.store.memory import MemoryStore
+from varloop.testing import FakeClock
+
+
+def test_a_duplicate_in_flight_is_put_off_and_a_late_one_emits_again() -> None:
+    """Within the patience it is delivered later; after it, the outcome is emitted again unless it was taken up."""
+    clock, store = FakeClock(), MemoryStore()
+    pipelines = invoker(Toy().app).pipelines
+    first, second = (
+        Invoker(pipelines, Resources(store, clock, pipelines.types), patience=2.0) for _ in range(2)
+    )
+    event = submission()
+    emitted = first.invoke(event)
+    assert emitted.verdict is Verdict.EMIT
+
+    early = second.invoke(event)
+    assert (early.verdict, early.delay, early.events) == (Verdict.RETRY, 2.0, ())
+
+    clock.sleep(2.1)
+    assert second.invoke(event).events == emitted.events
+
+    first.invoke(emitted.events[0])
+    assert second.invoke(event).verdict is Verdict.DROP
