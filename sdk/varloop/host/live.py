@@ -23,6 +23,8 @@ __all__ = ["LiveBus"]
 log = logging.getLogger("varloop.host")
 
 INBOX, DEAD = "inbox/", "dead/"
+KEPT = 100
+"""dead letters at hand; the store has all of them"""
 
 
 class LiveBus(MemoryBus):
@@ -80,6 +82,7 @@ class LiveBus(MemoryBus):
         log.error("event %s of run %s is set aside: %s", event.id, event.run, reason)
         letter = {"reason": reason, "event": msgspec.Raw(to_json(event))}
         self._store.put(DEAD + _key(event), msgspec.json.encode(letter))
+        del self.dead_letters[:-KEPT]
         self.done(event)
 
 
@@ -94,18 +97,25 @@ class _Consumer:
     queue: list[Entry]
 
     def poll(self, timeout: float) -> Delivery | None:
-        """The next delivery, or None when the bus is closed; ``timeout`` bounds only a single wait."""
+        """The next delivery, or None if there is none in time or the bus is closed."""
+        clock = self.bus._clock
+        until = clock.now() + timeout
         with self.bus._news:
             while not self.bus._closed:
-                wait = self.queue[0][0] - self.bus._clock.now() if self.queue else timeout
-                if wait <= 0:
+                now = clock.now()
+                due = self.queue[0][0] if self.queue else until
+                if self.queue and due <= now:
                     delivery = self.inner.poll(0.0)
                     return delivery and _Delivery(self.bus, delivery)
-                self.bus._news.wait(min(wait, timeout))
+                if now >= until:
+                    break
+                self.bus._news.wait(min(due, until) - now)
         return None
 
     def close(self) -> None:
-        self.inner.close()
+        with self.bus._news:
+            self.inner.close()
+            self.bus._news.notify_all()
 
 
 class _Delivery:
@@ -124,5 +134,5 @@ class _Delivery:
             self._inner.retry(delay)
 
     def dead(self, reason: str, error: str = "") -> None:
-        self._inner.ack()
+        self._inner.dead(reason, error)
         self._bus.set_aside(self.event, f"{error}: {reason}" if error else reason)

@@ -18,7 +18,7 @@ from varloop.events import CircuitExecuted, Job, Request
 from varloop.journal import Call, iteration_of, list_runs, read_record, step_key
 from varloop.runs import Iteration, RunState
 from varloop.secrets import mask
-from varloop.spec import RunSpec, digest
+from varloop.spec import digest
 
 __all__ = ["Facts", "Ran", "TemplateFacts", "gather"]
 
@@ -209,11 +209,3 @@ def _digests(resources: Resources, state: RunState, notes: list[str]) -> dict[st
 
 def _versions() -> dict[str, str]:
     return {"Python": sys.version.partition(" ")[0], **{name: metadata.version(name) for name in PACKAGES}}
-
-
-def spec_of(facts: Facts) -> RunSpec | None:
-    """The spec as its type, if it has no fault."""
-    try:
-        return msgspec.convert(facts.spec, RunSpec)
-    except msgspec.ValidationError:
-        return None
