@@ -1,0 +1,208 @@
+"""A member of a consumer group: reads ahead, hands records out, and commits what is dealt with."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from varloop.bus import DeadLetter
+from varloop.bus.inbox import Inbox, Sink
+from varloop.bus.kafka.driver import Record
+from varloop.bus.kafka.offsets import Offsets, partition_of
+from varloop.codec import from_kafka
+from varloop.errors import SchemaError, TemporaryError
+from varloop.events import PREFIX, Body, Event
+
+if TYPE_CHECKING:
+    from varloop.bus.kafka import KafkaBus
+
+__all__ = ["KafkaDelivery", "Member"]
+
+log = logging.getLogger("varloop.bus")
+
+AHEAD, OUTSTANDING = 256, 20_000
+"""records that wait for a function, and all that are not dealt with; beyond, nothing is fetched"""
+COMMIT = 0.25
+"""seconds between two commits: so much is delivered again after a kill"""
+PAUSE = 1.0
+"""seconds to wait after an error of the cluster"""
+
+
+class Member:
+    """One member of one group, with a thread that reads.
+
+    :param types: the events the group takes, by CloudEvents type.
+    :param orphans: also deal with what no group can read: it goes to the dead letters.
+    :param sink: where deliveries go, instead of waiting for :meth:`poll`.
+    """
+
+    def __init__(
+        self,
+        bus: KafkaBus,
+        group: str,
+        types: Collection[str],
+        *,
+        orphans: bool = False,
+        instance: str = "",
+        sink: Sink[KafkaDelivery] | None = None,
+    ) -> None:
+        self.bus = bus
+        self.partitions = bus.partitions
+        self.group = group
+        self._types = frozenset(types)
+        self._orphans = orphans
+        self._inbox: Inbox[KafkaDelivery] = Inbox(time.monotonic)
+        self.sink = self._inbox if sink is None else sink
+        self._lock = threading.Lock()
+        self._offsets: dict[int, Offsets] = {}
+        self._unburied: deque[tuple[Record, DeadLetter]] = deque()
+        self._stopping = threading.Event()
+        self.joined = threading.Event()
+        """set while this is a member"""
+        self._reader = bus.driver.reader(bus.settings.topic, f"{bus.settings.topic}.{group}", instance, self)
+        self.thread = threading.Thread(target=self._read, name=f"varloop-{group}", daemon=True)
+        self.thread.start()
+
+    def poll(self, timeout: float) -> KafkaDelivery | None:
+        return self._inbox.take(timeout)
+
+    def owns(self, run: str) -> bool:
+        """Whether the records of a run come to this member."""
+        return partition_of(run.encode(), self.partitions) in self._offsets
+
+    def close(self) -> None:
+        """Commit what is dealt with, and leave the group."""
+        if not self._stopping.is_set():
+            self._stopping.set()
+            self.thread.join()
+
+    def assigned(self, partitions: frozenset[int]) -> None:
+        with self._lock:
+            lost = self._offsets.keys() - partitions
+            self._offsets = {
+                partition: self._offsets.get(partition) or Offsets() for partition in sorted(partitions)
+            }
+        if lost:
+            self.sink.discard(lambda item: item.member is self and item.record.partition in lost)
+        self.joined.set()
+        log.info("%s has partitions %s", self.group, sorted(partitions))
+
+    def to_commit(self) -> Mapping[int, int]:
+        with self._lock:
+            moved = {partition: offsets.to_commit() for partition, offsets in self._offsets.items()}
+        return {partition: offset for partition, offset in moved.items() if offset is not None}
+
+    def finished(self, record: Record) -> None:
+        """A record is dealt with."""
+        with self._lock:
+            if offsets := self._offsets.get(record.partition):
+                offsets.finished(record.offset)
+
+    def bury(self, record: Record, letter: DeadLetter) -> None:
+        """Put a record into the dead letters; only then it is dealt with."""
+
+        def done(error: Exception | None) -> None:
+            if error is None:
+                self.finished(record)
+            else:
+                self._unburied.append((record, letter))
+
+        log.error("%s gives up a record: %s", self.group, letter.reason)
+        self.bus.bury(record, letter, done)
+
+    def _read(self) -> None:
+        """Read until told to stop, whatever the cluster does meanwhile."""
+        due = 0.0
+        while not self._stopping.is_set():
+            try:
+                for record in self._reader.poll(COMMIT):
+                    self._take(record)
+                if (now := time.monotonic()) >= due:
+                    due = now + COMMIT
+                    self._tidy()
+            except TemporaryError as error:
+                log.warning("%s: %s", self.group, error)
+                self._stopping.wait(PAUSE)
+            except Exception:
+                log.exception("%s: reading went wrong and is tried again", self.group)
+                self._stopping.wait(PAUSE)
+        self._reader.commit(self.to_commit(), wait=True)
+        self._reader.close()
+
+    def _tidy(self) -> None:
+        """Commit, fetch no more than can be worked on, and bury again what could not be buried."""
+        self._reader.commit(self.to_commit())
+        with self._lock:
+            outstanding = sum(offsets.outstanding for offsets in self._offsets.values())
+        self._reader.pause(len(self.sink) >= AHEAD or outstanding >= OUTSTANDING)
+        for _ in range(len(self._unburied)):
+            self.bury(*self._unburied.popleft())
+
+    def _take(self, record: Record) -> None:
+        with self._lock:
+            offsets = self._offsets.get(record.partition)
+            if offsets is None or not offsets.opened(record.offset):
+                return
+        if not self._concerns(record):
+            self.finished(record)
+            return
+        try:
+            event = from_kafka(record.headers, record.value, self.bus.types)
+        except SchemaError as error:
+            self.bury(record, DeadLetter(reason=str(error), function=self.group, error="SchemaError"))
+        else:
+            self.sink.put(KafkaDelivery(self, record, event))
+
+    def _concerns(self, record: Record) -> bool:
+        """Whether this group has to deal with a record: its types, and what nobody can read."""
+        kind = _kind(record)
+        unreadable = kind is None or (kind.startswith(PREFIX) and kind not in self.bus.types)
+        return self._orphans if unreadable else kind in self._types
+
+
+class KafkaDelivery:
+    """One attempt to hand a record to a group. Its verbs may be called from any thread."""
+
+    __slots__ = ("attempt", "event", "member", "record")
+
+    def __init__(self, member: Member, record: Record, event: Event[Body], attempt: int = 1) -> None:
+        self.member = member
+        self.record = record
+        self.event = event
+        self.attempt = attempt
+
+    def ack(self) -> None:
+        self.member.finished(self.record)
+
+    def retry(self, delay: float) -> None:
+        again = KafkaDelivery(self.member, self.record, self.event, self.attempt + 1)
+        self.member.sink.put_later(delay, again)
+
+    def dead(self, reason: str, error: str = "") -> None:
+        function, attempt = self.member.group, self.attempt
+        letter = DeadLetter(reason=reason, function=function, attempt=attempt, error=error, event=self.event)
+        self.member.bury(self.record, letter)
+
+
+class _Head(msgspec.Struct):
+    type: str = ""
+
+
+_head = msgspec.json.Decoder(_Head)
+
+
+def _kind(record: Record) -> str | None:
+    """CloudEvents type of a record without looking at the rest, None if it has none."""
+    for name, value in record.headers:
+        if name.lower() == "ce_type":
+            return value.decode(errors="replace")
+    try:
+        return _head.decode(record.value or b"").type or None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None

@@ -1,0 +1,54 @@
+"""Health and readiness of a process over HTTP, as Kubernetes and load balancers ask for them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+__all__ = ["Probes"]
+
+
+class Probes:
+    """Answers ``/healthz`` and ``/readyz`` with 200 or 503 on 127.0.0.1, while it is entered.
+
+    :param port: 0 for any free one, None to answer nothing.
+    """
+
+    def __init__(self, port: int | None, *, alive: Callable[[], bool], ready: Callable[[], bool]) -> None:
+        self._port = port
+        self._checks = {"/healthz": alive, "/readyz": ready}
+
+    def __enter__(self) -> int:
+        """The port."""
+        self._server: ThreadingHTTPServer | None = None
+        if self._port is None:
+            return 0
+        self._server = ThreadingHTTPServer(("127.0.0.1", self._port), _handler(self._checks))
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="varloop-probes")
+        self._thread.start()
+        return self._server.server_port
+
+    def __exit__(self, *error: object) -> None:
+        if self._server is not None:
+            self._server.shutdown()
+            self._thread.join()
+            self._server.server_close()
+
+
+def _handler(checks: dict[str, Callable[[], bool]]) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            check = checks.get(self.path)
+            status = 404 if check is None else 200 if check() else 503
+            body = b"ok\n" if status == 200 else b"no\n"
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    return Handler

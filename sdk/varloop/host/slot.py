@@ -1,0 +1,186 @@
+"""One thread of a worker: calls functions, publishes what they return, and goes on with what is at home here."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
+
+from varloop.app import DEFAULT
+from varloop.bus.inbox import Inbox
+from varloop.bus.kafka import KafkaDelivery
+from varloop.context import Resources
+from varloop.errors import TemporaryError
+from varloop.events import Body, Event
+from varloop.host.invoke import Invoker, Outcome, Verdict
+from varloop.store import Store
+
+if TYPE_CHECKING:
+    from varloop.host.worker import Worker
+
+__all__ = ["Direct", "Slot"]
+
+log = logging.getLogger("varloop.host")
+
+LONGEST = 30.0
+"""seconds between two attempts at most; each delay is twice the one before"""
+AGAIN = 1.0
+"""seconds to wait when something went wrong here"""
+LOOK = 0.5
+SAFE = 30.0
+"""seconds to wait for a publication that is under way"""
+
+
+class Slot:
+    """One thread that calls functions."""
+
+    def __init__(self, worker: Worker, store: Store, number: int) -> None:
+        self._worker = worker
+        self.inbox: Inbox[KafkaDelivery | Direct] = Inbox(time.monotonic)
+        host = f"{socket.gethostname()}/{os.getpid()}"
+        resources = Resources(store, types=worker.pipelines.types)
+        self._invoker = Invoker(worker.pipelines, resources, host=host)
+        self.in_hand: dict[str, Direct] = {}
+        self.thread = threading.Thread(target=self._run, name=f"varloop-slot-{number}", daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        while not self.inbox.closed:
+            delivery = self.inbox.take(LOOK)
+            if delivery is None:
+                continue
+            try:
+                self._deliver(delivery)
+            except Exception:
+                log.exception("event %s went wrong here and is tried again", delivery.event.id)
+                delivery.retry(_backoff(AGAIN, delivery.attempt))
+
+    def _deliver(self, delivery: KafkaDelivery | Direct) -> None:
+        event = delivery.event
+        if isinstance(delivery, KafkaDelivery):
+            direct = self.in_hand.get(event.id)
+            if direct is not None and direct.event.source == event.source:
+                direct.attach(delivery)
+                return
+            if not self._mine(delivery):
+                delivery.ack()
+                return
+        if event.pipeline not in self._worker.pipelines:
+            known = ", ".join(sorted(self._worker.pipelines))
+            delivery.dead(f"no pipeline {event.pipeline!r} here, only {known}", "EventError")
+        else:
+            self._invoke(delivery)
+
+    def _mine(self, delivery: KafkaDelivery) -> bool:
+        """Whether the delivery's group is that of the function that takes it."""
+        event, pipelines = delivery.event, self._worker.pipelines
+        pipeline = event.pipeline if event.pipeline in pipelines else DEFAULT
+        function = pipelines.route(pipeline, event.type)
+        return function is not None and function.name == delivery.member.group
+
+    def _invoke(self, delivery: KafkaDelivery | Direct) -> None:
+        safe = delivery.wait_until_safe if isinstance(delivery, Direct) else _is_safe
+        outcome = self._invoker.invoke(delivery.event, delivery.attempt, safe)
+        match outcome.verdict:
+            case Verdict.RETRY:
+                delivery.retry(_backoff(outcome.delay, delivery.attempt))
+            case Verdict.DEAD:
+                delivery.dead(outcome.reason, outcome.error)
+            case _:
+                self._emit(delivery, outcome)
+
+    def _emit(self, delivery: KafkaDelivery | Direct, outcome: Outcome) -> None:
+        """Publish, and acknowledge when that is safe. Meanwhile go on with what is at home here."""
+        published: Future[None] = Future()
+
+        def done(error: Exception | None) -> None:
+            if error is None:
+                published.set_result(None)
+                self._invoker.confirm(delivery.event)
+                delivery.ack()
+            else:
+                published.set_exception(error)
+                log.warning("%s is not published: %s", delivery.event.id, error)
+                delivery.retry(_backoff(AGAIN, delivery.attempt))
+
+        before = delivery.safety if outcome.pure and isinstance(delivery, Direct) else ()
+        directs = [
+            Direct(self, event, (published, *before))
+            for event in outcome.events
+            if self._worker.next_member(event)
+        ]
+        self.in_hand.update((direct.event.id, direct) for direct in directs)
+        self._worker.bus.send(outcome.events, done)
+        self.inbox.put(*directs)
+
+
+def _is_safe() -> None:
+    """What came by Kafka comes again if need be."""
+
+
+class Direct:
+    """An event that is on its way through Kafka and is dealt with already.
+
+    Its copy is attached when it comes, and shares its fate: what cannot be done here at the first attempt
+    is left to the copy.
+
+    :param safety: if one of these publications succeeds, the event is not lost with this process: its own,
+        or one that a pure function makes it of again.
+    """
+
+    attempt = 1
+
+    def __init__(self, slot: Slot, event: Event[Body], safety: tuple[Future[None], ...]) -> None:
+        self._slot = slot
+        self.safety = safety
+        self.event = event
+        self._lock = threading.Lock()
+        self._copies: list[KafkaDelivery] = []
+        self._fate: Callable[[KafkaDelivery], None] | None = None
+
+    def wait_until_safe(self) -> None:
+        """Wait for Kafka's acknowledgement.
+
+        :raises TemporaryError: if there is none.
+        """
+        for publication in reversed(self.safety):
+            if publication.done() and publication.exception() is None:
+                return
+        try:
+            self.safety[0].result(SAFE)
+        except TimeoutError as error:
+            raise TemporaryError("the event is not published yet", run=self.event.run) from error
+
+    def attach(self, copy: KafkaDelivery) -> None:
+        """The event came by Kafka."""
+        with self._lock:
+            if self._fate is None:
+                self._copies.append(copy)
+                return
+        self._fate(copy)
+
+    def ack(self) -> None:
+        self._over(lambda copy: copy.ack())
+
+    def retry(self, delay: float) -> None:
+        self._over(lambda copy: copy.retry(delay))
+
+    def dead(self, reason: str, error: str = "") -> None:
+        self._over(lambda copy: copy.retry(0.0))
+
+    def _over(self, fate: Callable[[KafkaDelivery], None]) -> None:
+        with self._lock:
+            self._fate = fate
+        self._slot.in_hand.pop(self.event.id, None)
+        for copy in self._copies:
+            fate(copy)
+
+
+def _backoff(delay: float, attempt: int) -> float:
+    """Seconds until the next attempt."""
+    return min(LONGEST, delay * 2.0 ** min(attempt - 1, 16))

@@ -1,0 +1,292 @@
+"""The Kafka bus on a fake cluster; on a real one in tests/services."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from bus.bus_contract import CANCEL, FAILED, BusContract, cancel
+from bus.fake_kafka import Cluster, bus_on
+from varloop.bus import Bus, Consumer, DeadLetter
+from varloop.bus.kafka import KafkaBus, Member
+from varloop.codec import to_json, to_kafka
+from varloop.errors import TemporaryError, UsageError
+from varloop.events import RunSubmitted
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    """With the topic of a bus."""
+    return Cluster({"t": 4, "t.dead": 1})
+
+
+@pytest.fixture
+def kafka(cluster: Cluster) -> KafkaBus:
+    """On the cluster."""
+    return bus_on(cluster)
+
+
+class TestKafkaOnAFake(BusContract):
+    patience, silence = 5.0, 0.15
+
+    @pytest.fixture
+    def bus(self, kafka: KafkaBus) -> Bus:
+        """On a fake."""
+        return kafka
+
+    def dead_letters(self, bus: Bus) -> Sequence[DeadLetter]:
+        """From their topic."""
+        assert isinstance(bus, KafkaBus)
+        return bus.dead_letters()
+
+    def settle(self, members: Sequence[Consumer]) -> None:
+        """Until the partitions are shared."""
+        until(lambda: all(isinstance(member, Member) and len(member._offsets) == 2 for member in members))
+
+
+def until(met: object) -> None:
+    """Wait for other threads."""
+    deadline = time.monotonic() + 10
+    assert callable(met)
+    while not met():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        threading.Event().wait(0.005)
+
+
+@pytest.fixture
+def member(kafka: KafkaBus) -> Iterator[Member]:
+    """Of a group that takes cancellations, and what nobody can read."""
+    member = Member(kafka, "g", [CANCEL], orphans=True)
+    yield member
+    member.close()
+
+
+POISON = {
+    "undecodable": (b"\xff\xfe", [], "not a CloudEvent"),
+    "a tombstone": (None, [], "no value"),
+    "an unknown type of ours": (
+        b"{}",
+        [
+            ("ce_specversion", b"1.0"),
+            ("ce_id", b"1"),
+            ("ce_source", b"x"),
+            ("ce_type", b"dev.varloop.never"),
+            ("ce_subject", b"r"),
+        ],
+        "unknown event type",
+    ),
+    "a wrong schema": (
+        b'{"reason": 1}',
+        [
+            ("ce_specversion", b"1.0"),
+            ("ce_id", b"1"),
+            ("ce_source", b"x"),
+            ("ce_type", CANCEL.encode()),
+            ("ce_subject", b"r"),
+            ("ce_traceparent", b"00-1"),
+        ],
+        "does not fit its schema",
+    ),
+    "not quite binary": (b"{}", [("ce_id", b"1")], "not a"),
+}
+
+
+@pytest.mark.parametrize("name", POISON)
+def test_poison_is_buried_once_with_its_reason(
+    cluster: Cluster, kafka: KafkaBus, member: Member, name: str
+) -> None:
+    """A record nobody can read is a dead letter, byte for byte, once; what comes after it is delivered."""
+    value, headers, reason = POISON[name]
+    for _ in range(2):
+        cluster.send("t", b"k", value, headers, lambda error: None)
+    kafka.publish(cancel("r"))
+
+    delivery = member.poll(5)
+    assert delivery is not None
+    delivery.ack()
+    until(lambda: len(kafka.dead_letters()) == 2)
+    for letter in kafka.dead_letters():
+        assert reason in letter.reason
+        assert (letter.raw, letter.headers) == (value or b"", tuple(headers))
+        assert (letter.function, letter.error, letter.key) == ("g", "SchemaError", b"k")
+    until(lambda: sum(cluster.committed["t.g"].values()) == 3)
+
+
+def test_only_one_group_buries_what_nobody_can_read(
+    cluster: Cluster, kafka: KafkaBus, member: Member
+) -> None:
+    """Groups that are not told to leave poison alone; what is of their own type they bury themselves."""
+    other = Member(kafka, "h", [FAILED])
+    cluster.send("t", b"k", b"\xff", [], lambda error: None)
+    cluster.send("t", b"k", b"{}", [*POISON["a wrong schema"][1][:3], ("ce_type", FAILED.encode())], print)
+    until(lambda: sum(cluster.committed["t.h"].values()) == sum(cluster.committed["t.g"].values()) == 2)
+    other.close()
+
+    assert sorted(letter.function for letter in kafka.dead_letters()) == ["g", "h"]
+
+
+def test_foreign_events_are_let_pass(cluster: Cluster, kafka: KafkaBus, member: Member) -> None:
+    """Events of others that share the topic are neither delivered nor buried."""
+    foreign = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", b"1"),
+        ("ce_source", b"x"),
+        ("ce_type", b"com.example.a"),
+    ]
+    cluster.send("t", b"k", b"{}", foreign, lambda error: None)
+    cluster.send("t", b"k", b'{"specversion":"1.0","type":"com.example.b"}', [], lambda error: None)
+    cluster.send("t", b"k", to_json(cancel("structured")), [], lambda error: None)
+
+    delivery = member.poll(5)
+    assert delivery is not None
+    assert delivery.event.run == "structured"
+    delivery.ack()
+    until(lambda: sum(cluster.committed["t.g"].values()) == 3)
+    assert kafka.dead_letters() == []
+
+
+def test_a_dead_letter_is_told_once_and_can_be_replayed(cluster: Cluster, kafka: KafkaBus) -> None:
+    """Copies of one dead letter are listed as one; its replay is the very record, delivered again."""
+    member = Member(kafka, "g", [CANCEL])
+    kafka.publish(cancel("r", "ü"))
+    delivery = member.poll(5)
+    assert delivery is not None
+    delivery.dead("once")
+    delivery.dead("twice")
+
+    (letter,) = kafka.dead_letters()
+    assert (letter.reason, letter.id, letter.attempt) == ("once", f"t/{delivery.record.partition}/0", 1)
+    kafka.replay(letter)
+    again = member.poll(5)
+    assert again is not None
+    member.close()
+    assert again.record[3:5] == delivery.record[3:5]
+    assert list(again.record.headers) == list(delivery.record.headers)
+
+
+def test_a_burial_that_fails_is_tried_again(cluster: Cluster, kafka: KafkaBus, member: Member) -> None:
+    """A record is not committed before it lies in the dead letters."""
+    tried: list[str] = []
+
+    def refuse(topic: str) -> bool:
+        tried.append(topic)
+        return tried.count("t.dead") in (1, 2)
+
+    cluster.refuse = refuse
+    cluster.send("t", b"k", b"\xff", [], lambda error: None)
+
+    until(kafka.dead_letters)
+    assert tried.count("t.dead") == 3
+    until(lambda: sum(cluster.committed["t.g"].values()) == 1)
+
+
+def test_an_offset_waits_for_all_before_it(cluster: Cluster, kafka: KafkaBus) -> None:
+    """What was finished early is not committed while something before it in its partition is open."""
+    member = Member(kafka, "g", [CANCEL])
+    kafka.publish(*(cancel("same", str(number)) for number in range(3)))
+    first, second, third = (member.poll(5) for _ in range(3))
+    assert first
+    assert second
+    assert third
+    third.ack()
+    second.retry(60.0)
+    first.ack()
+    member.close()
+
+    assert sum(cluster.committed["t.g"].values()) == 1
+
+
+def test_what_is_in_hand_is_not_delivered_again(cluster: Cluster, kafka: KafkaBus) -> None:
+    """Records that a rebalance makes the member read once more are not handed out while they are in hand."""
+    member = Member(kafka, "g", [CANCEL])
+    kafka.publish(cancel("a"))
+    assert member.poll(5) is not None
+    (reader,) = cluster.groups["t.g"]
+    with cluster.news:
+        reader.positions = dict.fromkeys(reader.positions, 0)
+    kafka.publish(cancel("b"))
+
+    delivery = member.poll(5)
+    assert delivery is not None
+    assert delivery.event.run == "b"
+    assert member.poll(0.1) is None
+    member.close()
+
+
+def test_lost_partitions_are_forgotten(cluster: Cluster, kafka: KafkaBus) -> None:
+    """What was read ahead of a partition that another member takes over is not delivered here any more."""
+    member = Member(kafka, "g", [CANCEL])
+    kafka.publish(*(cancel(f"r{number}") for number in range(20)))
+    until(lambda: len(member._inbox) == 20)
+    successor = Member(kafka, "g", [CANCEL])
+    until(lambda: len(member._offsets) == len(successor._offsets) == 2)
+    until(lambda: len(member._inbox) + len(successor._inbox) == 20)
+
+    for one in (member, successor):
+        while one._inbox:
+            delivery = one.poll(1)
+            assert delivery is not None
+            assert one.owns(delivery.event.run)
+            delivery.ack()
+        one.close()
+    assert sum(cluster.committed["t.g"].values()) == 20
+
+
+def test_nothing_is_fetched_beyond_what_can_be_worked_on(
+    cluster: Cluster, kafka: KafkaBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A member whose functions are slow stops fetching, and goes on when they have caught up."""
+    monkeypatch.setattr("varloop.bus.kafka.member.AHEAD", 2)
+    member = Member(kafka, "g", [CANCEL])
+    kafka.publish(*(cancel(f"a{number}") for number in range(5)))
+    (reader,) = cluster.groups["t.g"]
+    until(lambda: reader.paused)
+    kafka.publish(cancel("b"))
+    got: list[str] = []
+    while len(got) < 6:
+        delivery = member.poll(5)
+        assert delivery is not None
+        got.append(delivery.event.run)
+        delivery.ack()
+    assert got[-1] == "b"
+    member.close()
+
+
+def test_a_publication_that_is_lost_is_an_error(cluster: Cluster, kafka: KafkaBus) -> None:
+    """Publishing several events of which one is not acknowledged raises."""
+    answers = iter([False, True, False])
+    cluster.refuse = lambda topic: next(answers)
+
+    with pytest.raises(TemporaryError, match="asleep"):
+        kafka.publish(cancel("a"), cancel("b"), cancel("c"))
+    kafka.close()
+
+
+def test_an_acknowledgement_is_not_waited_for_without_end(
+    cluster: Cluster, kafka: KafkaBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Publishing without an answer is a temporary error after a while."""
+    monkeypatch.setattr("varloop.bus.kafka.PUBLISH", 0.01)
+    cluster.hold = []
+
+    with pytest.raises(TemporaryError, match="no acknowledgement"):
+        kafka.publish(cancel("a"))
+
+
+def test_a_missing_topic_is_a_usage_error() -> None:
+    """Joining on a topic that was never made says how to make it."""
+    with pytest.raises(UsageError, match="varloop topics apply"):
+        bus_on(Cluster({})).consumer("g", [RunSubmitted.type])
+
+
+def test_the_key_is_the_run(kafka: KafkaBus, cluster: Cluster) -> None:
+    """All records of a run lie in one partition, in CloudEvents' binary mode."""
+    kafka.publish(*(cancel("same", str(number)) for number in range(5)), cancel("other"))
+
+    lengths = sorted(len(log) for log in cluster.logs["t"])
+    assert lengths[-1] >= 5
+    record = next(record for record in cluster.scan("t") if record.key == b"same")
+    assert (list(record.headers), record.value) == (to_kafka(cancel("same", "0"))[0], b'{"reason":"0"}')

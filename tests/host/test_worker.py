@@ -1,0 +1,361 @@
+"""Workers on a fake cluster, with the loop that needs no circuits."""
+
+from __future__ import annotations
+
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from bus.fake_kafka import Cluster, bus_on
+from core.toys import FlakyStore, Toy, cancellation, submission
+from varloop import runs
+from varloop.app import App, Pipelines
+from varloop.bus.kafka import KafkaBus
+from varloop.bus.kafka.driver import Record
+from varloop.codec import from_kafka
+from varloop.context import Context, Resources
+from varloop.errors import TemporaryError, UsageError
+from varloop.events import Body, Event, RunCompleted, RunFailed
+from varloop.host.probes import Probes
+from varloop.host.slot import _backoff
+from varloop.host.worker import Worker
+from varloop.store.memory import MemoryStore
+
+DEADLINE = 10.0
+
+
+def until(met: Callable[[], object]) -> None:
+    """Wait for other threads."""
+    deadline = time.monotonic() + DEADLINE
+    while not met():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        threading.Event().wait(0.005)
+
+
+class Site:
+    """A cluster, a store and a toy, and the workers of a test."""
+
+    def __init__(self) -> None:
+        self.cluster = Cluster({"t": 4, "t.dead": 1})
+        self.store = MemoryStore()
+        self.toy = Toy(iterations=4)
+        self.workers: list[Worker] = []
+        self.bus = bus_on(self.cluster)
+
+    def start(self, *functions: str, toy: Toy | None = None, **options: Any) -> Worker:
+        """One more worker."""
+        pipelines = Pipelines([(toy or self.toy).app])
+        bus = bus_on(self.cluster, pipelines.types)
+        worker = Worker(pipelines, self.store, bus, functions=functions, **options)
+        self.workers.append(worker)
+        return worker
+
+    def submit(self, *names: str) -> None:
+        """Submit runs."""
+        self.bus.publish(*map(submission, names))
+
+    def end(self, run: str) -> Any:
+        """How a run ended, or None."""
+        end = runs.ending(Resources(self.store), run)
+        return end.data if end else None
+
+    def published(self) -> Counter[str]:
+        """How often each event lies in the topic."""
+        events = [from_kafka(record.headers, record.value) for record in self.cluster.scan("t")]
+        return Counter(event.id for event in events)
+
+    def settled(self) -> bool:
+        """Whether every group has committed all there is."""
+        total = len(self.cluster.scan("t"))
+        groups = self.cluster.committed.values()
+        return len(groups) > 0 and all(sum(offsets.values()) == total for offsets in groups)
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """An empty one."""
+    site = Site()
+    yield site
+    for worker in site.workers:
+        worker.stop()
+
+
+@pytest.mark.parametrize("fusion", [True, False])
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_runs_end_and_every_step_is_called_once(site: Site, fusion: bool, concurrency: int) -> None:
+    """One worker brings runs to their ends, calls each step once, publishes each event once, commits all."""
+    names = [f"r{number}" for number in range(6)]
+    worker = site.start(fusion=fusion, concurrency=concurrency)
+    site.submit(*names)
+
+    until(lambda: all(map(site.end, names)))
+    until(site.settled)
+    assert set(site.toy.calls.values()) == {1}
+    assert set(site.published().values()) == {1}
+    assert [type(site.end(name)) for name in names] == [RunCompleted] * 6
+    assert worker.ready
+
+
+def test_results_do_not_depend_on_who_hosts_what(site: Site) -> None:
+    """Workers with one function each come to the same events as one worker with all of them."""
+    whole = Site()
+    whole.start()
+    for name in ("encode", "execute", "postprocess", "optimize", "cancel"):
+        site.start(name)
+    for each in (site, whole):
+        each.submit("r")
+        until(lambda each=each: each.end("r"))  # type: ignore[misc]
+        until(each.settled)
+
+    assert site.published() == whole.published()
+    assert set(site.toy.calls.values()) == {1}
+    for worker in whole.workers:
+        worker.stop()
+
+
+def test_fusion_leaves_no_round_trip(site: Site) -> None:
+    """With fusion a run goes on although Kafka delivers nothing any more."""
+    site.start()
+    until(lambda: site.workers[0].ready)
+    readers = [reader for group in site.cluster.groups.values() for reader in group]
+    encode = site.cluster.groups["t.encode"][0]
+    for reader in readers:
+        if reader is not encode:
+            reader.poll = _nothing  # type: ignore[method-assign]
+    site.submit("r")
+
+    until(lambda: site.end("r"))
+
+
+def _nothing(timeout: float) -> list[Record]:
+    threading.Event().wait(0.01)
+    return []
+
+
+def test_nothing_is_recorded_before_its_event_is_safe(site: Site) -> None:
+    """A step that was called directly records its outcome only when Kafka has acknowledged its event."""
+    site.start()
+    until(lambda: site.workers[0].ready)
+    held: list[Callable[[], None]] = []
+    site.submit("r")
+    site.cluster.hold = held
+    until(lambda: held and site.toy.calls["execute r 0"])
+    threading.Event().wait(0.05)
+    assert site.end("r") is None
+    assert [key for key in site.store.keys("runs/r/journal") if key.endswith("execute")] == []
+
+    site.cluster.hold = None
+    while held:
+        held.pop(0)()
+    until(lambda: site.end("r"))
+
+
+def test_a_copy_is_not_committed_before_its_outcome_is_safe(site: Site) -> None:
+    """The event that Kafka delivers of a step that was called directly stays open until that call's outcome
+    is acknowledged.
+    """
+    site.start()
+    until(lambda: site.workers[0].ready)
+    held: list[Callable[[], None]] = []
+    site.submit("r")
+    site.cluster.hold = held
+    until(lambda: held)
+    held.pop(0)()  # circuit.encoded is safe, what execute makes of it is not
+    until(lambda: held)
+    until(lambda: sum(site.cluster.committed["t.postprocess"].values()) == 2)
+    threading.Event().wait(0.05)
+
+    assert sum(site.cluster.committed["t.execute"].values()) == 1
+    site.cluster.hold = None
+    while held:
+        held.pop(0)()
+    until(site.settled)
+
+
+def test_pipelines_share_a_topic(site: Site) -> None:
+    """A function of another pipeline that takes the same type is called by its own group alone."""
+    called: list[str] = []
+    apps = [App("mine"), App("theirs")]
+    for app in apps:
+
+        @app.function(on=Ping, name=f"{app.pipeline}-ping")
+        def take(event: Event[Any], ctx: Context) -> None:
+            called.append(f"{ctx.function} {event.run}")
+
+    pipelines = Pipelines([site.toy.app, *apps])
+    bus = bus_on(site.cluster, pipelines.types)
+    site.workers.append(Worker(pipelines, site.store, bus, functions=["theirs-ping"]))
+    for app in apps:
+        site.bus.publish(
+            Event(id="1", source="x", run=app.pipeline[0], data=Ping(), time=1.0, pipeline=app.pipeline)
+        )
+
+    until(lambda: called)
+    until(site.settled)
+    assert called == ["theirs-ping t"]
+
+
+class Ping(Body, frozen=True):
+    type = "org.example.ping"
+
+
+def test_a_publication_that_fails_is_made_good(site: Site) -> None:
+    """Records that the broker refuses now and then are published again; every run ends."""
+    count = iter(range(10**6))
+    site.cluster.refuse = lambda topic: next(count) % 3 == 1
+    site.start()
+    for name in ("a", "b"):
+        until(lambda name=name: _published(site.bus, submission(name)))  # type: ignore[misc]
+
+    until(lambda: site.end("a") and site.end("b"))
+    site.cluster.refuse = lambda topic: False
+    until(site.settled)
+    assert {letter.reason for letter in site.bus.dead_letters()} == set()
+
+
+def _published(bus: KafkaBus, event: Event[Any]) -> bool:
+    try:
+        bus.publish(event)
+    except TemporaryError:
+        return False
+    return True
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attempts follow each other at once."""
+    monkeypatch.setattr("varloop.host.slot.LONGEST", 0.01)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_store_that_is_away_ends_no_run(site: Site) -> None:
+    """However many operations of the store fail, the run goes on when it is back."""
+    site.store = FlakyStore(lambda number: number < 60)
+    site.start()
+    site.submit("r")
+
+    until(lambda: isinstance(_calm(site, "r"), RunCompleted))
+
+
+def _calm(site: Site, run: str) -> Any:
+    try:
+        return site.end(run)
+    except TemporaryError:
+        return None
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_temporary_error_is_tried_again_up_to_a_limit(site: Site) -> None:
+    """A function that never succeeds ends its run with run.failed; other runs are not held up."""
+
+    def before(name: str, event: Event[Any]) -> None:
+        if name == "execute" and event.run == "bad":
+            raise TemporaryError("busy", retry_after=0.001)
+
+    toy = Toy(before=before)
+    site.start(toy=toy)
+    site.submit("bad", "good")
+
+    until(lambda: site.end("bad") and site.end("good"))
+    assert isinstance(site.end("bad"), RunFailed)
+    assert isinstance(site.end("good"), RunCompleted)
+    assert toy.calls["execute bad 0"] in (8, 9)  # one more if it was called before its event came by Kafka
+    until(site.settled)
+
+
+def test_what_a_dead_worker_held_is_done_by_another(site: Site) -> None:
+    """Events that a worker took and never finished are delivered to its successor."""
+    stuck = threading.Event()
+
+    def before(name: str, event: Event[Any]) -> None:
+        if name == "execute":
+            stuck.wait()
+
+    first = site.start(toy=Toy(iterations=4, before=before))
+    site.submit("r")
+    until(lambda: site.cluster.groups["t.execute"] and len(site.cluster.scan("t")) > 1)
+    for readers in site.cluster.groups.values():
+        for reader in list(readers):
+            reader.close()  # the broker takes it for dead
+    site.workers.remove(first)
+    site.start()
+
+    until(lambda: site.end("r"))
+    stuck.set()
+    for member in first.members.values():
+        member._reader.close = lambda: None  # type: ignore[method-assign]
+    first.stop()
+    assert isinstance(site.end("r"), RunCompleted)
+
+
+def test_events_of_an_unknown_pipeline_are_dead_letters(site: Site) -> None:
+    """An event for a pipeline that no worker has is buried with the pipelines there are."""
+    site.start()
+    site.bus.publish(submission("r", pipeline="mine"))
+
+    until(site.bus.dead_letters)
+    (letter,) = site.bus.dead_letters()
+    assert "no pipeline 'mine' here, only default" in letter.reason
+    assert letter.function == "encode"
+    until(site.settled)
+
+
+def test_a_cancelled_run_ends(site: Site) -> None:
+    """Cancellation is an event like any other."""
+    worker = site.start()
+    until(lambda: worker.ready)
+    site.submit("r")
+    site.bus.publish(cancellation("r"))
+
+    until(lambda: site.end("r"))
+    until(site.settled)
+
+
+def test_an_unknown_function_is_a_usage_error(site: Site) -> None:
+    """A name that no app has is refused with the names there are."""
+    with pytest.raises(UsageError, match="known: cancel, encode, execute, optimize, postprocess"):
+        site.start("exekute")
+
+
+def test_stopping_finishes_commits_and_leaves(site: Site) -> None:
+    """A worker that is stopped has left all groups, and what it dealt with is committed."""
+    worker = site.start()
+    site.submit("r")
+    until(lambda: site.end("r"))
+    worker.stop()
+    site.workers.clear()
+
+    assert not any(site.cluster.groups.values())
+    assert not worker.alive
+    assert not worker.ready
+
+
+def test_delays_double_up_to_a_limit() -> None:
+    """Each attempt waits twice as long as the one before, half a minute at most."""
+    assert [_backoff(1.0, attempt) for attempt in (1, 2, 3, 6, 1000)] == [1.0, 2.0, 4.0, 30.0, 30.0]
+
+
+def test_probes_tell_health_and_readiness() -> None:
+    """200 while all is well, 503 when not, 404 elsewhere."""
+    state = {"alive": True, "ready": False}
+    with Probes(0, alive=lambda: state["alive"], ready=lambda: state["ready"]) as port:
+        assert [_status(port, path) for path in ("/healthz", "/readyz", "/")] == [200, 503, 404]
+        state.update(alive=False, ready=True)
+        assert [_status(port, path) for path in ("/healthz", "/readyz")] == [503, 200]
+    with Probes(None, alive=bool, ready=bool) as port:
+        assert port == 0
+
+
+def _status(port: int, path: str) -> int:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}") as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
