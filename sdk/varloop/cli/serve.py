@@ -51,7 +51,9 @@ def serve_command(host: str, port: int, apps: tuple[str, ...], store: str) -> No
     try:
         server = listen(service, host, port)
     except OSError as error:
-        raise UsageError(f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}", hint="--port 0") from error
+        raise UsageError(
+            f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}", hint="--port 0"
+        ) from error
     resumed = service.start()
     click.echo(f"listening on http://{host}:{server.port}  (store {service.store.url}; Ctrl-C stops)")
     if resumed:
