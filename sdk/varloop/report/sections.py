@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import msgspec
+import yaml
 
 from varloop.events import RunCompleted, RunFailed, Solution
 from varloop.report.convergence import split
 from varloop.report.facts import Facts, TemplateFacts
 from varloop.report.html import Child, Html, el, join
-from varloop.text import count, rounded, share, stamp
+from varloop.text import count, rounded, share, stamp, with_error
 
 __all__ = ["iterations", "parameters", "provenance", "section", "solution", "templates", "trouble"]
 
@@ -68,9 +68,9 @@ def iterations(facts: Facts) -> Html:
     left_out = f", every {every}th of {len(found):,}" if every > 1 else ""
     rows = [
         (
-            str(each.iteration + 1),
+            "final" if each.final else str(each.iteration + 1),
             rounded(each.value, each.error),
-            f"{each.error:.3g}" if each.error else "exact",
+            with_error(each.value, each.error).partition("± ")[2] or "exact",
             rounded(each.best, each.error),
             f"{each.shots:,}",
         )
@@ -197,7 +197,9 @@ def provenance(facts: Facts) -> Html:
         ("hosts", ", ".join(sorted({call.host for call in facts.calls if call.host})) or "unknown"),
         ("this page by", ", ".join(f"{name} {version}" for name, version in facts.versions.items())),
     ]
-    spec = msgspec.json.format(msgspec.json.encode(_shortened(facts.spec)), indent=2).decode()
+    spec = yaml.safe_dump(
+        _shortened(facts.spec), sort_keys=False, allow_unicode=True, default_flow_style=None, width=100
+    )
     return section(
         "provenance",
         "Provenance",
@@ -207,7 +209,7 @@ def provenance(facts: Facts) -> Html:
             "The same spec gives the same result, bit for bit, on a simulator; the digests tell.",
             class_="note",
         ),
-        el("details", el("summary", "Run spec"), el("pre", spec)),
+        el("details", el("summary", "Run spec, as YAML"), el("pre", spec)),
     )
 
 
