@@ -15,6 +15,7 @@ from core.toys import Toy, cancellation, submission
 from core.wires import http as headers_of
 from core.wires import structured
 from varloop.app import App, Pipelines
+from varloop.bus.http import HttpPublisher
 from varloop.codec import BATCH, MAX_BYTES, STRUCTURED, batch_to_json, from_http, from_json, to_http, to_json
 from varloop.context import Context, Resources
 from varloop.errors import EventError, PermanentError, TemporaryError, UsageError
@@ -62,6 +63,11 @@ class Server:
         self._server.daemon_threads = False
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self._server.port}/"
 
     def post(
         self, headers: dict[str, str], body: bytes, path: str = "/", method: str = "POST", chunk: int = 0
@@ -127,11 +133,12 @@ class Runtime:
         self.host.stop()
 
 
-def flask_app(*apps: App, store: MemoryStore | None = None, **options: Any) -> Flask:
+def flask_app(*apps: App, store: MemoryStore | None = None, sink: str = "", **options: Any) -> Flask:
     """The Flask application of functions."""
     pipelines = Pipelines(apps)
     resources = Resources(store or MemoryStore(), FakeClock(), pipelines.types)
-    return create_app(Invoker(pipelines, resources, **options), pipelines.types)
+    publisher = HttpPublisher(sink) if sink else None
+    return create_app(Invoker(pipelines, resources, **options), pipelines.types, publisher)
 
 
 @pytest.fixture(params=[Server, Runtime], ids=["http", "asgi"])
@@ -156,6 +163,17 @@ def raising(error: Exception) -> App:
         raise error
 
     return Toy(before=before).app
+
+
+def both_ways() -> App:
+    """An app that answers a submission with two events."""
+    app = App()
+
+    @app.function(on=RunSubmitted, emits=CancelRequested)
+    def both(event: Event[RunSubmitted], ctx: Context) -> list[Any]:
+        return [CancelRequested(reason="a"), CancelRequested(reason="b")]
+
+    return app
 
 
 def a_submission(**changes: Any) -> tuple[dict[str, str], bytes]:
@@ -364,13 +382,7 @@ def test_one_bad_event_refuses_its_batch(serve: Callable[..., Post]) -> None:
 
 def test_several_events_need_a_batch(serve: Callable[..., Post]) -> None:
     """A reply carries one event; a function that emits several says so instead of losing one."""
-    app = App()
-
-    @app.function(on=RunSubmitted, emits=(CancelRequested, RunSubmitted))
-    def both(event: Event[RunSubmitted], ctx: Context) -> list[Any]:
-        return [CancelRequested(reason="a"), CancelRequested(reason="b")]
-
-    post = serve(app)
+    post = serve(both_ways())
     status, title, detail = post(*a_submission()).problem()
 
     assert (status, title) == (500, "UsageError")
@@ -406,6 +418,77 @@ def test_secrets_stay_out(serve: Callable[..., Post], monkeypatch: pytest.Monkey
         assert b"hunter2000" not in answer.body
     echoed = serve(Toy().app)(headers_of(type="hunter2000"), b"{}")
     assert b"hunter2000" not in echoed.body
+
+
+# ------------------------------------------------------------------ with a sink
+
+
+class Sink:
+    """A server that keeps what is posted to it, and answers with one status."""
+
+    def __init__(self) -> None:
+        self.status = 202
+        self.events: list[Event[Any]] = []
+        app = Flask("sink")
+
+        @app.post("/")
+        def receive() -> tuple[str, int]:
+            from flask import request
+
+            if self.status < 300:
+                self.events.append(from_http(dict(request.headers), request.get_data()))
+            return "", self.status
+
+        self.server = Server(app)
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    """A sink on 127.0.0.1."""
+    sink = Sink()
+    yield sink
+    sink.server.close()
+
+
+def test_a_sink_is_sent_every_event(serve: Callable[..., Post], sink: Sink) -> None:
+    """With a sink, events are posted there, several too; the response is an empty 204 after all of them."""
+    answer = serve(both_ways(), sink=sink.server.url)(*a_submission())
+
+    assert (answer.status, answer.body) == (204, b"")
+    assert [event.data for event in sink.events] == [CancelRequested(reason="a"), CancelRequested(reason="b")]
+
+
+@pytest.mark.parametrize("status", [503, 429, 400])
+def test_what_the_sink_does_not_take_is_delivered_again(
+    status: int, serve: Callable[..., Post], sink: Sink
+) -> None:
+    """Whatever a sink refuses, the delivery is put off; later it is the same event, and the function not called."""
+    toy = Toy()
+    post = serve(toy.app, sink=sink.server.url)
+    sink.status = status
+    assert post(*a_submission()).problem()[0] == 503
+
+    sink.status = 202
+    assert post(*a_submission()).status == 204
+    assert [type(event.data) for event in sink.events] == [CircuitEncoded]
+    assert sum(toy.calls.values()) == 1
+
+
+def test_a_sink_that_is_away(serve: Callable[..., Post]) -> None:
+    """Nobody at the sink's address: the delivery is put off."""
+    status, title, detail = serve(Toy().app, sink="http://127.0.0.1:9/")(*a_submission()).problem()
+
+    assert (status, title) == (503, "TemporaryError")
+    assert "does not answer" in detail
+
+
+def test_errors_are_no_business_of_the_sink(serve: Callable[..., Post], sink: Sink) -> None:
+    """What is refused, put off or unreadable is answered as without a sink, and nothing is posted."""
+    url = sink.server.url
+    assert serve(raising(TemporaryError("busy")), sink=url)(*a_submission()).status == 503
+    assert serve(raising(EventError("not mine")), sink=url)(*a_submission()).status == 422
+    assert serve(Toy().app, sink=url)({}, b"").status == 400
+    assert not sink.events
 
 
 # ------------------------------------------------------------------ under func's runtime
@@ -460,6 +543,20 @@ def test_what_func_asks_for(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> N
 
     assert (host.alive()[0], host.ready()[0]) == (True, True)
     host.stop()
+
+
+def test_a_sink_comes_from_the_environment(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, sink: Sink
+) -> None:
+    """K_SINK, which a SinkBinding sets, is where a function's events go."""
+    monkeypatch.setenv("VARLOOP_STORE", f"folder:{tmp_path}")
+    monkeypatch.setenv("K_SINK", sink.server.url)
+    runtime = Runtime.__new__(Runtime)
+    runtime.host = serve_function(Toy().app)
+
+    assert runtime.post(*a_submission()).status == 204
+    assert [type(event.data) for event in sink.events] == [CircuitEncoded]
+    runtime.close()
 
 
 def test_func_needs_a_store(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,7 +78,7 @@ def undeploy(cluster: Cluster, pipeline: str, say: Say) -> None:
     if pipeline == DEFAULT:
         say("every Trigger, service and Broker")
         cluster.delete_triggers(PART)
-        kinds = "service.serving.knative.dev,broker.eventing.knative.dev,deployment,service,configmap,secret"
+        kinds = "service.serving.knative.dev,broker.eventing.knative.dev,deployment,service,configmap,secret,sinkbinding"
         cluster.kubectl("delete", kinds, "--selector", PART, "--ignore-not-found")
         if cluster.get("crd", "kafkasinks.eventing.knative.dev"):
             cluster.kubectl("delete", "kafkasink", "--selector", PART, "--ignore-not-found")

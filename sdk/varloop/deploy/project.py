@@ -152,6 +152,7 @@ def _func_yaml(name: str, pipeline: str) -> dict[str, Any]:
             "envs": [
                 {"value": "{{ secret:varloop-store }}"},
                 {"name": "OPENBLAS_NUM_THREADS", "value": "1"},
+                {"name": "OMP_WAIT_POLICY", "value": "PASSIVE"},
             ],
             "volumes": [{"emptyDir": {}, "path": "/tmp"}],
         },

@@ -1,7 +1,8 @@
 """The HTTP host: one function behind CloudEvents over HTTP, as Knative delivers and expects them.
 
-A reply event goes back in the response. Status codes are Knative's contract: 2xx is done; 408, 409, 429
-and 5xx are delivered again; any other 4xx goes to the dead letter sink.
+A reply event goes back in the response, or, where there is a sink, every event is posted there before the
+response. Status codes are Knative's contract: 2xx is done; 408, 409, 429 and 5xx are delivered again; any other
+4xx goes to the dead letter sink.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from varloop.codec import (
     to_http,
 )
 from varloop.context import Resources
-from varloop.errors import SchemaError, UsageError
+from varloop.errors import SchemaError, UsageError, VarloopError
 from varloop.events import Body, Event
 from varloop.host.invoke import Invoker, Outcome, Verdict
 from varloop.secrets import mask
@@ -32,6 +33,8 @@ from varloop.store import open_store
 
 if TYPE_CHECKING:
     from flask import Flask, Request, Response
+
+    from varloop.bus.http import HttpPublisher
 
 __all__ = ["FunctionHost", "create_app", "serve_function"]
 
@@ -43,10 +46,11 @@ PATIENCE = 2.0
 NO_CONTENT, BAD, TOO_LARGE, REFUSED, BUSY = 204, 400, 413, 422, 503
 
 
-def create_app(invoker: Invoker, types: Types) -> Flask:
+def create_app(invoker: Invoker, types: Types, sink: HttpPublisher | None = None) -> Flask:
     """The Flask application of a function.
 
     :param types: bodies it can read, by CloudEvents type.
+    :param sink: where emitted events go; without one they are the response.
     """
     from flask import Flask, request
 
@@ -62,9 +66,12 @@ def create_app(invoker: Invoker, types: Types) -> Flask:
             return problem(BAD, type(error).__name__, mask(str(error)))
         with turn:
             outcomes = [invoker.invoke(event) for event in events]
-        return _worst(outcomes) or _reply(
-            [event for outcome in outcomes for event in outcome.events], request
-        )
+        if failure := _worst(outcomes):
+            return failure
+        emitted = [event for outcome in outcomes for event in outcome.events]
+        if sink is None:
+            return _reply(emitted, request)
+        return _published(sink, emitted)
 
     @app.get("/health/<probe>")
     def health(probe: str) -> str:
@@ -102,6 +109,18 @@ def _worst(outcomes: Iterable[Outcome]) -> Response | None:
     if dead := by_verdict.get(Verdict.DEAD):
         return problem(REFUSED, dead.error, dead.reason)
     return None
+
+
+def _published(sink: HttpPublisher, events: Iterable[Event[Body]]) -> Response:
+    """Done once the sink has every event; until then the delivery is not, whatever the sink says."""
+    from flask import Response
+
+    try:
+        sink.publish(*events)
+    except VarloopError as error:
+        log.warning("%s", mask(str(error)))
+        return problem(BUSY, type(error).__name__, mask(str(error)))
+    return Response(status=NO_CONTENT)
 
 
 def _reply(events: list[Event[Body]], request: Any) -> Response:
@@ -163,7 +182,7 @@ class FunctionHost:
 
 
 def serve_function(*apps: App, store: str = "") -> FunctionHost:
-    """Host functions under Knative's func runtime.
+    """Host functions under Knative's func runtime. ``K_SINK``, which a SinkBinding sets, is where events go.
 
     :param store: URL of the store; by default the environment's ``VARLOOP_STORE``.
     """
@@ -176,4 +195,12 @@ def serve_function(*apps: App, store: str = "") -> FunctionHost:
     pipelines = Pipelines(apps)
     resources = Resources(open_store(url), types=pipelines.types)
     invoker = Invoker(pipelines, resources, host=os.environ.get("HOSTNAME", "http"), patience=PATIENCE)
-    return FunctionHost(create_app(invoker, pipelines.types))
+    return FunctionHost(create_app(invoker, pipelines.types, _sink(os.environ.get("K_SINK", ""))))
+
+
+def _sink(url: str) -> HttpPublisher | None:
+    if not url:
+        return None
+    from varloop.bus.http import HttpPublisher
+
+    return HttpPublisher(url)
