@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
+Shots = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 Weight = tuple[int, int, float]
 Gradient = Literal["auto", "none", "parameter-shift", "finite-difference", "spsa"]
 Mitigation = Literal["none", "readout"]
@@ -61,7 +62,7 @@ class Energy(_Part, frozen=True, kw_only=True, tag_field="kind", tag="energy"):
 
 
 class _Binary(_Part, frozen=True, kw_only=True):
-    layers: PositiveInt = 1
+    layers: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
     """QAOA depth p; used when the spec brings no circuit"""
     cvar: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
     """share of the best samples that the objective averages; 1 is the plain expectation value"""
@@ -122,7 +123,7 @@ class RunSpec(_Part, frozen=True, kw_only=True):
     optimizer: OptimizerSpec = OptimizerSpec()
     backend: str = "aer"
     """aer, or aer:fake_NAME for a simulated noisy device"""
-    shots: PositiveInt | None = None
+    shots: Shots | None = None
     """per circuit; None is exact"""
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
     gradient: Gradient = "auto"

@@ -29,6 +29,9 @@ REST_SECONDS = 0.00025
 PRICE = 1.60
 """US dollars per QPU second: IBM's pay-as-you-go plan (2026)"""
 
+MAX_PARAMETERS = 4096
+"""of a run's circuit: memory for its angles grows with their square"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
@@ -146,6 +149,9 @@ def _circuit_faults(parts: dict[str, Any], problem: Problem, circuit: QuantumCir
         yield f"circuit: has {circuit.num_qubits} qubits, the problem acts on {expected}"
     if not count:
         yield "circuit: has no parameters, there is nothing to optimise"
+    if count > MAX_PARAMETERS:
+        yield f"circuit: has {count} parameters, expected at most {MAX_PARAMETERS}"
+        return
     if initial is not None and len(initial) != count:
         yield f"initial: has {len(initial)} numbers, the circuit has {count} parameters"
     if parts.get("gradient") == "parameter-shift" and count:
