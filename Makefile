@@ -12,7 +12,7 @@ export OPENBLAS_NUM_THREADS := 1
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint style types layers unit format test-services bench lock clean
+.PHONY: help install demo test lint style types layers unit format test-services bench bench-kafka lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,7 +63,19 @@ test-services: $(INSTALLED) ## the suites against real Kafka and S3
 	$(BIN)/pytest -m services
 
 bench: $(INSTALLED) ## varloop beside its peers, as a table
-	@set -e; for bench in benchmarks/*.py; do $(BIN)/python $$bench; done
+	@set -e; for bench in $(filter-out benchmarks/kafka.py,$(wildcard benchmarks/*.py)); do $(BIN)/python $$bench; done
+
+# SERVICES=DIR: a folder whose programs up and down start and stop Kafka and S3. Or KAFKA_BOOTSTRAP and S3_ENDPOINT
+# say where both are.
+bench-kafka: $(INSTALLED) .venv-bench/.installed ## the loop on Kafka and S3 beside Ray, Prefect and FastStream
+	$(BIN)/python benchmarks/kafka.py --peers .venv-bench/bin/python --services "$(SERVICES)" --output benchmarks/results/kafka.md
+
+.venv-bench/.installed: pyproject.toml
+	@echo "Installing the peers into .venv-bench (once; about a minute on a fast line)"
+	@$(PYTHON) -m venv .venv-bench
+	@.venv-bench/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@.venv-bench/bin/python -m pip install --quiet --group bench
+	@touch $@
 
 lock: ## choose the versions of requirements.lock anew, and those of the functions' images within them
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
@@ -74,5 +86,5 @@ lock: ## choose the versions of requirements.lock anew, and those of the functio
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/base-image --lock
 
 clean: ## remove everything that was built or installed
-	rm -rf .venv build dist *.egg-info .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-bench build dist *.egg-info .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
