@@ -6,14 +6,18 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from chaos.nursery import Nursery
-from chaos.servers import PASSWORD, USER, Server
+from chaos.scenarios import Scenario
+from chaos.servers import PASSWORD, USER, Server, bucket
+from chaos.stage import Stage
 from chaos.table import Table
 
 TABLE = pytest.StashKey[Table]()
@@ -44,11 +48,15 @@ def scripts() -> Path:
     """The scripts that start real servers."""
     found = os.environ.get("SERVICES", "")
     if not found:
-        message = "SERVICES is not set: there are no scripts to start real servers with"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
+        _missing("SERVICES is not set: there are no scripts to start real servers with")
     return Path(found)
+
+
+def _missing(what: str) -> NoReturn:
+    """Skip, or fail in CI."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(what)
+    pytest.skip(what)
 
 
 @pytest.fixture(scope="session")
@@ -85,3 +93,33 @@ def servers(scripts: Path, world: Path) -> Iterator[dict[str, Server]]:
     finally:
         for server in found.values():
             server.stop()
+
+
+@pytest.fixture
+def small_disk(world: Path) -> Iterator[Path]:
+    """A disk that is soon full."""
+    place = world / "disk"
+    place.mkdir(exist_ok=True)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "chaos", place], check=False).returncode:
+        _missing("a small disk takes the right to mount one")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+@pytest.fixture
+def stage(
+    request: pytest.FixtureRequest,
+    nursery: Nursery,
+    servers: dict[str, Server],
+    tmp_path: Path,
+    scenario: Scenario,
+) -> Iterator[Stage]:
+    """The world of one scenario."""
+    for server in servers.values():
+        server.start()
+    place = request.getfixturevalue("small_disk") if scenario.store == "full" else servers[scenario.store]
+    if isinstance(place, Server):
+        bucket(place, "chaos")
+    stage = Stage(nursery, tmp_path, servers["kafka"], place, "chaos", scenario.seed)
+    yield stage
+    stage.close()

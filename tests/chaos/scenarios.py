@@ -1,21 +1,15 @@
-"""Scenarios as data: who works, on what store, and what harm is done while runs are under way."""
+"""Scenarios as data: what harm is done, and on what store."""
 
 from __future__ import annotations
 
-import signal
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from chaos import harms
 from chaos.proxy import Fault
-from chaos.specs import SPECS
-from chaos.stage import STEPS, Stage
+from chaos.stage import STEPS
 
 __all__ = ["SCENARIOS", "Scenario"]
-
-Harm = Callable[[Stage], str]
-"""does the harm while runs are under way, and says what was done"""
 
 
 @dataclass(frozen=True)
@@ -23,315 +17,38 @@ class Scenario:
     """One way in which the world breaks."""
 
     name: str
-    harm: Harm
-    store: Literal["minio", "versitygw", "folder", "full"] = "versitygw"
+    harm: harms.Harm
+    store: Literal["minio", "versitygw", "full"] = "versitygw"
     seed: int = 1
 
 
-# ---------------------------------------------------------------- workers
-
-
-def nothing(stage: Stage) -> str:
-    """A quiet run on workers."""
-    stage.four()
-    stage.submit()
-    return "four workers"
-
-
-def nothing_fused(stage: Stage) -> str:
-    """A quiet run on workers that host all steps."""
-    stage.pair()
-    stage.submit()
-    return "two workers of all steps"
-
-
-def killed_at_boundaries(step: str) -> Harm:
-    """kill −9 of one step's worker at each of its boundaries, one after the other."""
-    points = ["received", "computed", "published"] if step == "postprocess" else POINTS
-    fuses = [f"{point}:{step}:{0 if step == 'encode' else 3 * k}" for k, point in enumerate(points)]
-
-    def harm(stage: Stage) -> str:
-        stage.four({step: fuses})
-        stage.submit()
-        while stage.fleet[step].fuses_left:
-            before = stage.fleet[step].lives
-            if step == "encode":
-                stage.submit("exact")
-            stage.wait(lambda: stage.fleet[step].lives > before, f"death {before} of {step}")  # noqa: B023
-        deaths = stage.fleet[step].deaths
-        assert deaths == [f"{point}:{step}" for point in points], deaths
-        return f"{len(deaths)} deaths: {', '.join(points)}"
-
-    return harm
-
-
-POINTS = ["received", "computed", "recorded", "published"]
-
-
-def killed_at_boundaries_fused(stage: Stage) -> str:
-    """kill −9 of a worker of all steps at every boundary of every step."""
-    fuses = [
-        f"{point}:{step}:{0 if step == 'encode' else k}"
-        for k, point in enumerate(POINTS)
-        for step in STEPS
-        if (step, point) != ("postprocess", "recorded")
-    ]
-    stage.random.shuffle(fuses)
-    worker = stage.worker("all", options=["--instance", "all", "--concurrency", "2"], fuses=fuses)
-    stage.submit()
-    while worker.fuses_left:
-        before = worker.lives
-        stage.submit("exact")
-        stage.wait(lambda: worker.lives > before, f"death {before}")  # noqa: B023
-    assert len(worker.deaths) == len(fuses), worker.deaths
-    return f"{len(fuses)} deaths, each boundary of each step"
-
-
-def killed_at_random(stage: Stage) -> str:
-    """kill −9 of a random worker after a random time, again and again."""
-    stage.four()
-    for _ in range(12):
-        if stage.random.random() < 0.4:
-            stage.submit(stage.random.choice(sorted(SPECS)))
-        pause(stage, stage.random.uniform(0.1, 0.8))
-        stage.fleet[stage.random.choice(STEPS)].kill()
-    return "12 deaths"
-
-
-def killed_and_taken_over(stage: Stage) -> str:
-    """kill −9 of a worker that nobody starts again: the other one takes over."""
-    stage.pair()
-    first, *_ = stage.submit()
-    stage.until(first, 3)
-    stage.fleet["left"].kill()
-    del stage.fleet.workers["left"]
-    return "one of two workers died for good"
-
-
-def all_killed(stage: Stage) -> str:
-    """kill −9 of everybody at once."""
-    stage.pair()
-    first, *_ = stage.submit()
-    for iteration in (2, 6, 10):
-        stage.until(first, iteration)
-        stage.fleet.kill()
-        stage.fleet.tend()
-    return "2 workers died together, 3 times"
-
-
-def stopped_politely(stage: Stage) -> str:
-    """SIGTERM in the midst of work, as a deployment does it."""
-    stage.four()
-    first, *_ = stage.submit()
-    for iteration in (2, 6):
-        stage.until(first, iteration)
-        statuses = stage.fleet.stop()
-        assert set(statuses.values()) == {0}, statuses
-        stage.fleet.tend()
-    return "all stopped and started again, 2 times"
-
-
-def frozen(stage: Stage) -> str:
-    """A worker that stands still for longer than its session, and comes back with what it had in hand."""
-    stage.pair()
-    first, *_ = stage.submit()
-    stage.until(first, 2)
-    stage.fleet["left"].signal(signal.SIGSTOP)
-    pause(stage, 9.0)
-    stage.submit("shots")
-    stage.fleet["left"].signal(signal.SIGCONT)
-    return "one of two workers froze for 9 s"
-
-
-def jumpy_clocks(stage: Stage) -> str:
-    """Every worker's clock jumps by up to a day, back and forth."""
-    for number, step in enumerate(STEPS):
-        stage.worker(step, step, options=["--jumpy", str(number)])
-    stage.submit()
-    return "±1 day, every fifth look at the clock"
-
-
-# ---------------------------------------------------------------- Kafka
-
-
-def broker_killed(stage: Stage) -> str:
-    """kill −9 of the broker in the midst of runs."""
-    stage.pair()
-    first, *_ = stage.submit()
-    for iteration, outage in ((3, 0.0), (9, 3.0)):
-        stage.until(first, iteration)
-        stage.broker.kill()
-        pause(stage, outage)
-        stage.broker.start()
-    return "2 times, the second for 3 s"
-
-
-def broker_restarted(stage: Stage) -> str:
-    """A clean restart of the broker."""
-    stage.four()
-    first, *_ = stage.submit()
-    stage.until(first, 3)
-    stage.broker.stop()
-    stage.broker.start()
-    return "once"
-
-
-def broker_killed_in_rebalance(stage: Stage) -> str:
-    """kill −9 of the broker while a group takes in one member and misses another."""
-    stage.pair()
-    first, *_ = stage.submit()
-    stage.until(first, 3)
-    stage.worker("third")
-    stage.fleet["left"].kill()
-    pause(stage, 0.3)
-    stage.broker.kill()
-    stage.broker.start()
-    stage.fleet.tend()
-    return "one worker joined, one died, the broker died"
-
-
-def duplicates(stage: Stage) -> str:
-    """Every record comes again, in another order, while runs are under way and after their end."""
-    stage.four()
-    first, *_ = stage.submit()
-    count = 0
-    for iteration in (2, 8):
-        stage.until(first, iteration)
-        count += stage.republish(stage.records())
-    for run in stage.submitted:
-        stage.wait(lambda run=run: stage.ended(run), f"the end of {run}")  # type: ignore[misc]
-    count += stage.republish(stage.records())
-    pause(stage, 1.0)
-    return f"{count} records again"
-
-
-def offsets_lost(stage: Stage) -> str:
-    """All groups begin again at the beginning of the topic, in the midst of runs and after their end."""
-    stage.pair()
-    first, *_ = stage.submit()
-    stage.until(first, 5)
-    for last in (False, True):
-        if last:
-            for run in stage.submitted:
-                stage.wait(lambda run=run: stage.ended(run), f"the end of {run}")  # type: ignore[misc]
-        stage.fleet.stop()
-        stage.forget_offsets()
-        stage.fleet.tend()
-        pause(stage, 2.0)
-    return "2 times"
-
-
-# ---------------------------------------------------------------- the store
-
-
-def s3_killed(stage: Stage) -> str:
-    """kill −9 of the S3 server in the midst of runs."""
-    assert stage.s3 is not None
-    stage.pair()
-    first, *_ = stage.submit()
-    for iteration, outage in ((3, 0.0), (9, 3.0)):
-        stage.until(first, iteration)
-        stage.s3.kill()
-        pause(stage, outage)
-        stage.s3.start()
-    return "2 times, the second for 3 s"
-
-
-def through_proxy(fault: Fault, seconds: float, what: str) -> Harm:
-    """Something is wrong on the way to the S3 server, for some seconds."""
-
-    def harm(stage: Stage) -> str:
-        assert stage.proxy is not None
-        stage.pair()
-        first, *_ = stage.submit()
-        stage.until(first, 3)
-        stage.proxy.set(fault)
-        pause(stage, seconds / 2)
-        stage.proxy.set(Fault())  # in between the application has to get through
-        stage.submit("shots")
-        stage.proxy.set(fault)
-        pause(stage, seconds / 2)
-        stage.proxy.set(Fault())
-        harmed = f", {stage.proxy.harmed} requests" if stage.proxy.harmed else ""
-        return f"{what} for {seconds:g} s{harmed}"
-
-    return harm
-
-
-def disk_full(stage: Stage) -> str:
-    """The disk that holds the store has no space left for a while."""
-    assert stage.disk is not None
-    stage.pair()
-    first, *_ = stage.submit()
-    stage.until(first, 3)
-    filler = stage.disk / "filler"
-    with filler.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(b"\0" * 4096)
-        except OSError as error:
-            reason = error.strerror
-    pause(stage, 4.0)
-    filler.unlink()
-    return f"{reason}, for 4 s"
-
-
-# ---------------------------------------------------------------- everything
-
-
-def everything(stage: Stage) -> str:
-    """Workers, broker and S3 server die, answers get lost, records come twice: all at random, at once."""
-    assert stage.proxy is not None
-    assert stage.s3 is not None
-    stage.four()
-    stage.submit()
-    stage.proxy.set(Fault(delay=0.005, lose_answers=0.05))
-    deaths = {"worker": 0, "broker": 0, "S3 server": 0}
-    for kind in stage.random.sample(["worker"] * 8 + ["broker"] * 2 + ["S3 server"] * 2, 12):
-        pause(stage, stage.random.uniform(0.1, 0.7))
-        if kind == "worker":
-            stage.fleet[stage.random.choice(STEPS)].kill()
-        else:
-            server = stage.broker if kind == "broker" else stage.s3
-            server.kill()
-            server.start()
-        deaths[kind] += 1
-    stage.republish(stage.records())
-    stage.submit()
-    return ", ".join(f"{count} × {kind}" for kind, count in deaths.items()) + ", lost answers, duplicates"
-
-
-def pause(stage: Stage, seconds: float) -> None:
-    """Let time pass; whoever dies meanwhile is started again."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        stage.fleet.tend()
-        time.sleep(0.02)
-
-
 SCENARIOS = (
-    Scenario("quiet", nothing),
-    Scenario("quiet, fused", nothing_fused, "minio"),
-    *(Scenario(f"{step} killed at each boundary", killed_at_boundaries(step)) for step in STEPS),
-    Scenario("fused worker killed at each boundary", killed_at_boundaries_fused, seed=2),
-    Scenario("workers killed at random", killed_at_random, seed=3),
-    Scenario("worker killed for good", killed_and_taken_over),
-    Scenario("all workers killed at once", all_killed, "minio"),
-    Scenario("workers stopped", stopped_politely),
-    Scenario("worker frozen", frozen),
-    Scenario("clocks jump", jumpy_clocks),
-    Scenario("broker killed", broker_killed),
-    Scenario("broker restarted", broker_restarted),
-    Scenario("broker killed in a rebalance", broker_killed_in_rebalance),
-    Scenario("duplicates, reordered", duplicates),
-    Scenario("offsets lost", offsets_lost),
-    Scenario("S3 server killed (Versity)", s3_killed),
-    Scenario("S3 server killed (MinIO)", s3_killed, "minio"),
-    Scenario("S3 slow", through_proxy(Fault(delay=0.05), 6, "50 ms more on average")),
-    Scenario("S3 away", through_proxy(Fault(refuse=True), 4, "connections refused")),
-    Scenario("S3 away for long", through_proxy(Fault(refuse=True), 24, "connections refused")),
-    Scenario("S3 refuses writes", through_proxy(Fault(deny_writes=True), 6, "503 to every write"), "minio"),
-    Scenario("S3 answers lost", through_proxy(Fault(lose_answers=0.2), 6, "every fifth answer to a write")),
-    Scenario("disk full", disk_full, "full"),
-    Scenario("everything at once", everything, seed=4),
+    Scenario("quiet", harms.nothing),
+    Scenario("quiet, fused", harms.nothing_fused, "minio"),
+    *(Scenario(f"{step} killed at each boundary", harms.killed_at_boundaries(step)) for step in STEPS),
+    Scenario("fused worker killed at each boundary", harms.killed_at_boundaries_fused, seed=2),
+    Scenario("workers killed at random", harms.killed_at_random, seed=3),
+    Scenario("worker killed for good", harms.killed_and_taken_over),
+    Scenario("all workers killed at once", harms.all_killed, "minio"),
+    Scenario("workers stopped", harms.stopped_politely),
+    Scenario("worker frozen", harms.frozen),
+    Scenario("clocks jump", harms.jumpy_clocks),
+    Scenario("broker killed", harms.broker_killed),
+    Scenario("broker restarted", harms.broker_restarted),
+    Scenario("broker killed in a rebalance", harms.broker_killed_in_rebalance),
+    Scenario("duplicates, reordered", harms.duplicates),
+    Scenario("offsets lost", harms.offsets_lost),
+    Scenario("S3 server killed (Versity)", harms.s3_killed),
+    Scenario("S3 server killed (MinIO)", harms.s3_killed, "minio"),
+    Scenario("S3 slow", harms.through_proxy(Fault(delay=0.05), 6, "50 ms more on average")),
+    Scenario("S3 away", harms.through_proxy(Fault(refuse=True), 4, "connections refused")),
+    Scenario("S3 away for long", harms.through_proxy(Fault(refuse=True), 24, "connections refused")),
+    Scenario(
+        "S3 refuses writes", harms.through_proxy(Fault(deny_writes=True), 6, "503 to every write"), "minio"
+    ),
+    Scenario(
+        "S3 answers lost", harms.through_proxy(Fault(lose_answers=0.2), 6, "every fifth answer to a write")
+    ),
+    Scenario("disk full", harms.disk_full, "full"),
+    Scenario("everything at once", harms.everything, seed=4),
 )

@@ -176,10 +176,15 @@ class Stage:
         for run in self.submitted:
             self.wait(lambda run=run: self.ended(run), f"the end of {run}")  # type: ignore[misc]
         for run, name in self.submitted.items():
-            assert outcome(Resources(self.store), run) == quiet(name), f"{run} differs from a quiet run"
+            found, expected = outcome(Resources(self.store), run), quiet(name)
+            assert found.end == expected.end, run
+            assert found.history == expected.history, run
+            assert found.records == expected.records, run
         self._one_execution_each()
-        dead = patiently(self.bus.dead_letters)
-        assert len(dead) == letters, "\n".join(f"{letter.function}: {letter.reason}" for letter in dead)
+        self.wait(lambda: len(self.bus.dead_letters()) >= letters, f"{letters} dead letters", 20)
+        dead = self.bus.dead_letters()
+        told = "\n".join(f"{letter.id} {letter.key!r} {letter.function}: {letter.reason}" for letter in dead)
+        assert len(dead) == letters, f"{len(dead)} dead letters\n{told}"
 
     def ended(self, run: str) -> bool:
         """Whether a run has ended."""
