@@ -474,6 +474,16 @@ def test_what_the_sink_does_not_take_is_delivered_again(
     assert sum(toy.calls.values()) == 1
 
 
+def test_a_duplicate_of_a_published_step_says_nothing(serve: Callable[..., Post], sink: Sink) -> None:
+    """Once the sink has an event of ours, another delivery of what caused it posts nothing."""
+    post = serve(Toy().app, sink=sink.server.url)
+    post(*a_submission())
+    encoded = to_http(sink.events[0])
+
+    assert [post(*encoded).status for _ in range(2)] == [204, 204]
+    assert [event.data.type for event in sink.events[1:]] == ["dev.varloop.circuit.executed"]
+
+
 def test_a_sink_that_is_away(serve: Callable[..., Post]) -> None:
     """Nobody at the sink's address: the delivery is put off."""
     status, title, detail = serve(Toy().app, sink="http://127.0.0.1:9/")(*a_submission()).problem()

@@ -40,8 +40,8 @@ __all__ = ["FunctionHost", "create_app", "serve_function"]
 
 log = logging.getLogger("varloop.host")
 
-PATIENCE = 2.0
-"""see :class:`Invoker`; a Broker's first redelivery comes no sooner than this is short"""
+PATIENCE = 20.0
+"""see :class:`Invoker`; longer than the next function takes to start, or duplicates breed while it does"""
 
 NO_CONTENT, BAD, TOO_LARGE, REFUSED, BUSY = 204, 400, 413, 422, 503
 
@@ -52,7 +52,7 @@ def create_app(invoker: Invoker, types: Types, sink: HttpPublisher | None = None
     :param types: bodies it can read, by CloudEvents type.
     :param sink: where emitted events go; without one they are the response.
     """
-    from flask import Flask, request
+    from flask import Flask, Response, request
 
     app = Flask("varloop")
     app.config["MAX_CONTENT_LENGTH"] = MAX_BYTES
@@ -71,7 +71,12 @@ def create_app(invoker: Invoker, types: Types, sink: HttpPublisher | None = None
         emitted = [event for outcome in outcomes for event in outcome.events]
         if sink is None:
             return _reply(emitted, request)
-        return _published(sink, emitted)
+        if refused := _publish(sink, emitted):
+            return refused
+        with turn:
+            for event in events:
+                invoker.confirm(event)
+        return Response(status=NO_CONTENT)
 
     @app.get("/health/<probe>")
     def health(probe: str) -> str:
@@ -111,16 +116,14 @@ def _worst(outcomes: Iterable[Outcome]) -> Response | None:
     return None
 
 
-def _published(sink: HttpPublisher, events: Iterable[Event[Body]]) -> Response:
-    """Done once the sink has every event; until then the delivery is not, whatever the sink says."""
-    from flask import Response
-
+def _publish(sink: HttpPublisher, events: Iterable[Event[Body]]) -> Response | None:
+    """The answer if the sink does not take every event: the delivery is not done then, whatever the sink says."""
     try:
         sink.publish(*events)
     except VarloopError as error:
         log.warning("%s", mask(str(error)))
         return problem(BUSY, type(error).__name__, mask(str(error)))
-    return Response(status=NO_CONTENT)
+    return None
 
 
 def _reply(events: list[Event[Body]], request: Any) -> Response:
