@@ -50,13 +50,22 @@ class RemoteClient(Client):
 
 
 def connect(url: str, store: Store | str) -> RemoteClient:
-    """A client of a Knative Broker.
+    """A client of functions that run elsewhere.
 
-    :param url: ``http(s)://HOST/NAMESPACE/BROKER``, the Broker's address as seen from here.
+    :param url: a Knative Broker, ``http(s)://HOST/NAMESPACE/BROKER``, or ``kafka://HOST:PORT/TOPIC``, as
+        seen from here.
     :param store: the store that the functions use, or its URL as seen from here.
     :raises UsageError: if there is no bus of this kind.
     """
-    if not url.startswith(("http://", "https://")):
-        raise UsageError(f"no bus at {url!r}", hint="http://HOST/NAMESPACE/BROKER")
     place = open_store(store) if isinstance(store, str) else store
-    return RemoteClient(HttpPublisher(url), Resources(place))
+    return RemoteClient(_publisher(url), Resources(place))
+
+
+def _publisher(url: str) -> Publisher:
+    if url.startswith(("http://", "https://")):
+        return HttpPublisher(url)
+    if url.startswith("kafka://"):
+        from varloop.bus.kafka import KafkaBus
+
+        return KafkaBus(url)
+    raise UsageError(f"no bus at {url!r}", hint="http://HOST/NAMESPACE/BROKER or kafka://HOST:PORT/TOPIC")

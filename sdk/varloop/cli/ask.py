@@ -21,7 +21,9 @@ SOURCE = "app/varloop-cli"
 
 @click.command("submit")
 @specs.spec_argument
-@click.option("--to", "server", required=True, metavar="URL", help="The server to submit to (varloop serve).")
+@click.option(
+    "--to", "server", required=True, metavar="URL", help="A server (varloop serve) or a kafka:// bus."
+)
 @specs.set_option
 @click.option(
     "--run",
@@ -37,18 +39,30 @@ SOURCE = "app/varloop-cli"
 def submit_command(
     spec: str, server: str, settings: tuple[str, ...], run_id: str, pipeline: str, as_json: bool
 ) -> None:
-    """Submit SPEC to a server and do not wait for it."""
-    from varloop.cli.remote import Remote
-
+    """Submit SPEC to a server or a bus and do not wait for it."""
     name, data = specs.read(spec)
     checked = specs.checked(specs.with_settings(data, settings), pipeline)
     event = _submission(checked, run_id or f"{name[:60]}-{secrets.token_hex(3)}", pipeline)
-    Remote(server).publish(event)
+    _publish(server, event)
     if as_json:
         common.emit_json({"run": event.run})
         return
     click.echo(f"submitted {event.run}")
-    click.echo(f"  watch it    varloop watch {event.run} --from {server}")
+    place = "--store URL" if server.startswith("kafka://") else f"--from {server}"
+    click.echo(f"  watch it    varloop watch {event.run} {place}")
+
+
+def _publish(url: str, event: Event[RunSubmitted]) -> None:
+    if url.startswith("kafka://"):
+        from varloop.bus.kafka import KafkaBus
+
+        bus = KafkaBus(url)
+        bus.publish(event)
+        bus.close()
+        return
+    from varloop.cli.remote import Remote
+
+    Remote(url).publish(event)
 
 
 def _submission(spec: RunSpec, run: str, pipeline: str) -> Event[RunSubmitted]:

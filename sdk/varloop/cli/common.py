@@ -42,7 +42,7 @@ store_option = click.option(
     show_default=True,
     show_envvar=True,
     metavar="URL",
-    help="Where runs lie: a folder, or memory:.",
+    help="Where runs lie: a folder, s3://BUCKET/PREFIX?endpoint=URL, or memory:.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 app_option = click.option(
