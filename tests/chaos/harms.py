@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 
 from chaos.proxy import Fault
 from chaos.specs import SPECS
@@ -182,7 +183,7 @@ def duplicates(stage: Stage) -> str:
         stage.until(first, iteration)
         count += stage.republish(stage.records())
     for run in stage.submitted:
-        stage.wait(lambda run=run: stage.ended(run), f"the end of {run}")  # type: ignore[misc]
+        stage.wait(partial(stage.ended, run), f"the end of {run}")
     count += stage.republish(stage.records())
     pause(stage, 1.0)
     return f"{count} records again"
@@ -196,7 +197,7 @@ def offsets_lost(stage: Stage) -> str:
     for last in (False, True):
         if last:
             for run in stage.submitted:
-                stage.wait(lambda run=run: stage.ended(run), f"the end of {run}")  # type: ignore[misc]
+                stage.wait(partial(stage.ended, run), f"the end of {run}")
         stage.fleet.stop()
         stage.forget_offsets()
         stage.fleet.tend()

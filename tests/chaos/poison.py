@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from varloop.codec import OWN_SOURCE
 
-__all__ = ["BAD", "FOREIGN", "Poison"]
+__all__ = ["BAD", "FOREIGN", "OVERSIZE", "Poison"]
 
 PREFIX = "dev.varloop."
 SUBMITTED, ENCODED, EXECUTED = (
@@ -84,8 +84,10 @@ BAD = (
     Poison("unknown run", REQUEST, "no such run", head(ENCODED, subject="never-submitted")),
     Poison("unknown pipeline", SPEC, "no pipeline", head(SUBMITTED, pipeline="elsewhere")),
     Poison("large", b'"' + b"x" * 900_000 + b'"', "schema", head(SUBMITTED)),
-    Poison("as large as can be", b'"' + b"x" * (LARGEST - 2) + b'"', "schema", head(SUBMITTED)),
 )
+
+OVERSIZE = Poison("as large as can be", b'"' + b"x" * (LARGEST - 2) + b'"', "schema", head(SUBMITTED))
+"""its copy with the reason beside it is larger than the broker's standard limit"""
 
 FOREIGN = (
     Poison("order", b'{"order": 7}', headers=head("com.example.order.created")),

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from chaos.fleet import Fleet, Worker
 from chaos.nursery import Nursery
 from chaos.proxy import Fault, Proxy
 from chaos.servers import Server
-from chaos.specs import SPECS, outcome, quiet
+from chaos.specs import SPECS, Outcome, outcome, quiet
 from varloop import runs
 from varloop.bus.kafka import KafkaBus, apply_topics
 from varloop.bus.kafka.driver import Record
@@ -174,9 +175,12 @@ class Stage:
         """
         self.heal()
         for run in self.submitted:
-            self.wait(lambda run=run: self.ended(run), f"the end of {run}")  # type: ignore[misc]
+            self.wait(partial(self.ended, run), f"the end of {run}")
         for run, name in self.submitted.items():
-            found, expected = outcome(Resources(self.store), run), quiet(name)
+            expected = quiet(name)
+            # the record of the step that ends a run is written after the end
+            self.wait(partial(self._recorded, run, expected.records), f"all records of {run}", 20)
+            found = self._outcome(run)
             assert found.end == expected.end, run
             assert found.history == expected.history, run
             assert found.records == expected.records, run
@@ -189,6 +193,12 @@ class Stage:
     def ended(self, run: str) -> bool:
         """Whether a run has ended."""
         return runs.ending(Resources(self.store), run) is not None
+
+    def _recorded(self, run: str, keys: frozenset[str]) -> bool:
+        return self._outcome(run).records >= keys
+
+    def _outcome(self, run: str) -> Outcome:
+        return outcome(Resources(self.store), run)
 
     def _one_execution_each(self) -> None:
         """No two outcomes of one step were ever published."""

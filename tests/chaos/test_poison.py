@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from chaos.harms import nothing, nothing_fused, pause
-from chaos.poison import BAD, FOREIGN, Poison
+from chaos.poison import BAD, FOREIGN, OVERSIZE, Poison
 from chaos.scenarios import Scenario
 from chaos.stage import Stage
 from chaos.table import Table
@@ -57,3 +57,15 @@ def test_poison(stage: Stage, scenario: Scenario, table: Table) -> None:
         stage.fleet.tend()
         pause(stage, 2.0)
         stage.judge(letters=len(BAD))
+
+
+@pytest.mark.parametrize("scenario", [Scenario("poison, oversize", nothing)], ids=lambda each: each.name)
+def test_oversize(stage: Stage, scenario: Scenario, table: Table) -> None:
+    """A bad record of the largest size a broker takes is in the dead letters too, and holds nothing up."""
+    with table.row(scenario.name, stage) as row:
+        row.done = "a bad record of the broker's limit"
+        publish(stage, [OVERSIZE])
+        scenario.harm(stage)
+        stage.judge(letters=1)
+        (letter,) = stage.bus.dead_letters()
+        assert OVERSIZE.reason in letter.reason
