@@ -59,8 +59,8 @@ format: $(INSTALLED) ## mend what can be mended by machine
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-test-services: $(INSTALLED) ## the suites against real Kafka and S3
-	$(BIN)/pytest -m services
+test-services: $(INSTALLED) ## the suites against real Kafka and S3, which it starts and kills itself
+	scripts/test-services
 
 bench: $(INSTALLED) ## varloop beside its peers, as a table
 	@set -e; for bench in $(filter-out benchmarks/kafka.py,$(wildcard benchmarks/*.py)); do $(BIN)/python $$bench; done
