@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable
 from functools import partial
 
@@ -77,7 +76,7 @@ def killed_at_random(stage: Stage) -> str:
     for _ in range(12):
         if stage.random.random() < 0.4:
             stage.submit(stage.random.choice(sorted(SPECS)))
-        pause(stage, stage.random.uniform(0.1, 0.8))
+        stage.pause(stage.random.uniform(0.1, 0.8))
         stage.fleet[stage.random.choice(STEPS)].kill()
     return "12 deaths"
 
@@ -90,6 +89,18 @@ def killed_and_taken_over(stage: Stage) -> str:
     stage.fleet["left"].kill()
     del stage.fleet.workers["left"]
     return "one of two workers died for good"
+
+
+def command_killed(stage: Stage) -> str:
+    """kill −9 of ``varloop worker`` itself."""
+    worker = stage.command("command")
+    first, *_ = stage.submit()
+    stage.until(first, 3)
+    worker.kill()
+    worker.start()
+    stage.until(first, 8)
+    assert stage.fleet.stop() == {"command": 0}
+    return "killed once, stopped once"
 
 
 def all_killed(stage: Stage) -> str:
@@ -121,7 +132,7 @@ def frozen(stage: Stage) -> str:
     first, *_ = stage.submit()
     stage.until(first, 2)
     stage.fleet["left"].signal(signal.SIGSTOP)
-    pause(stage, 9.0)
+    stage.pause(9.0)
     stage.submit("shots")
     stage.fleet["left"].signal(signal.SIGCONT)
     return "one of two workers froze for 9 s"
@@ -145,7 +156,7 @@ def broker_killed(stage: Stage) -> str:
     for iteration, outage in ((3, 0.0), (9, 3.0)):
         stage.until(first, iteration)
         stage.broker.kill()
-        pause(stage, outage)
+        stage.pause(outage)
         stage.broker.start()
     return "2 times, the second for 3 s"
 
@@ -167,7 +178,7 @@ def broker_killed_in_rebalance(stage: Stage) -> str:
     stage.until(first, 3)
     stage.worker("third")
     stage.fleet["left"].kill()
-    pause(stage, 0.3)
+    stage.pause(0.3)
     stage.broker.kill()
     stage.broker.start()
     stage.fleet.tend()
@@ -185,7 +196,7 @@ def duplicates(stage: Stage) -> str:
     for run in stage.submitted:
         stage.wait(partial(stage.ended, run), f"the end of {run}")
     count += stage.republish(stage.records())
-    pause(stage, 1.0)
+    stage.pause(1.0)
     return f"{count} records again"
 
 
@@ -201,7 +212,7 @@ def offsets_lost(stage: Stage) -> str:
         stage.fleet.stop()
         stage.forget_offsets()
         stage.fleet.tend()
-        pause(stage, 2.0)
+        stage.pause(2.0)
     return "2 times"
 
 
@@ -216,7 +227,7 @@ def s3_killed(stage: Stage) -> str:
     for iteration, outage in ((3, 0.0), (9, 3.0)):
         stage.until(first, iteration)
         stage.s3.kill()
-        pause(stage, outage)
+        stage.pause(outage)
         stage.s3.start()
     return "2 times, the second for 3 s"
 
@@ -230,11 +241,11 @@ def through_proxy(fault: Fault, seconds: float, what: str) -> Harm:
         first, *_ = stage.submit()
         stage.until(first, 3)
         stage.proxy.set(fault)
-        pause(stage, seconds / 2)
+        stage.pause(seconds / 2)
         stage.proxy.set(Fault())  # in between the application has to get through
         stage.submit("shots")
         stage.proxy.set(fault)
-        pause(stage, seconds / 2)
+        stage.pause(seconds / 2)
         stage.proxy.set(Fault())
         harmed = f", {stage.proxy.harmed} requests" if stage.proxy.harmed else ""
         return f"{what} for {seconds:g} s{harmed}"
@@ -255,7 +266,7 @@ def disk_full(stage: Stage) -> str:
                 file.write(b"\0" * 4096)
         except OSError as error:
             reason = error.strerror
-    pause(stage, 4.0)
+    stage.pause(4.0)
     filler.unlink()
     return f"{reason}, for 4 s"
 
@@ -272,7 +283,7 @@ def everything(stage: Stage) -> str:
     stage.proxy.set(Fault(delay=0.005, lose_answers=0.05))
     deaths = {"worker": 0, "broker": 0, "S3 server": 0}
     for kind in stage.random.sample(["worker"] * 8 + ["broker"] * 2 + ["S3 server"] * 2, 12):
-        pause(stage, stage.random.uniform(0.1, 0.7))
+        stage.pause(stage.random.uniform(0.1, 0.7))
         if kind == "worker":
             stage.fleet[stage.random.choice(STEPS)].kill()
         else:
@@ -283,11 +294,3 @@ def everything(stage: Stage) -> str:
     stage.republish(stage.records())
     stage.submit()
     return ", ".join(f"{count} × {kind}" for kind, count in deaths.items()) + ", lost answers, duplicates"
-
-
-def pause(stage: Stage, seconds: float) -> None:
-    """Let time pass; whoever dies meanwhile is started again."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        stage.fleet.tend()
-        time.sleep(0.02)

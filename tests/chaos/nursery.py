@@ -22,6 +22,7 @@ __all__ = ["Nursery"]
 
 TESTS = Path(__file__).parents[1]
 THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1"}
+COMMAND = "from varloop.cli import main; main()"
 ALIVE = 256
 """the answer for a process that has not ended"""
 
@@ -30,7 +31,8 @@ class Order(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Start a worker, or tell how one ended."""
 
     arguments: list[str] = []
-    """of the worker to be started; answered by its process id"""
+    """of the worker to be started; answered by its process id. If the first is ``varloop``, the command itself
+    takes the fork's place"""
     log: str = ""
     """file that its output is appended to"""
     ended: int = 0
@@ -140,6 +142,8 @@ def _become(order: Order, worker: Callable[[Sequence[str]], int]) -> NoReturn:
         nothing = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((nothing, 0), (log, 1), (log, 2)):
             os.dup2(source, target)
+        if order.arguments[0] == "varloop":
+            os.execv(sys.executable, [sys.executable, "-c", COMMAND, *order.arguments[1:]])
         status = worker(order.arguments)
     except BaseException:
         sys.excepthook(*sys.exc_info())

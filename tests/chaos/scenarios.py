@@ -30,6 +30,7 @@ SCENARIOS = (
     Scenario("workers killed at random", harms.killed_at_random, seed=3),
     Scenario("worker killed for good", harms.killed_and_taken_over),
     Scenario("all workers killed at once", harms.all_killed, "minio"),
+    Scenario("varloop worker killed", harms.command_killed),
     Scenario("workers stopped", harms.stopped_politely),
     Scenario("worker frozen", harms.frozen),
     Scenario("clocks jump", harms.jumpy_clocks),

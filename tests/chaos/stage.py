@@ -75,6 +75,11 @@ class Stage:
         where = ["--bus", self.bus_url, "--store", self.store_url]
         return self.fleet.add(name, *where, *named, *options, fuses=fuses)
 
+    def command(self, name: str) -> Worker:
+        """Start ``varloop worker``, as its users do."""
+        where = ["--bus", self.bus_url, "--store", self.store_url]
+        return self.fleet.add(name, "varloop", "worker", *where, "--instance", name)
+
     def four(self, fuses: dict[str, Sequence[str]] | None = None, options: Sequence[str] = ()) -> None:
         """One worker per step; each keeps its name when it is started again."""
         for step in STEPS:
@@ -113,6 +118,13 @@ class Stage:
             self.fleet.tend()
             if time.monotonic() > deadline:
                 raise AssertionError(f"{what}: not within {timeout:g} s\n{self.why()}")
+            time.sleep(0.02)
+
+    def pause(self, seconds: float) -> None:
+        """Let time pass; whoever dies meanwhile is started again."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self.fleet.tend()
             time.sleep(0.02)
 
     def why(self) -> str:

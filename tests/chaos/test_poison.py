@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from chaos.harms import nothing, nothing_fused, pause
+from chaos.harms import nothing, nothing_fused
 from chaos.poison import BAD, FOREIGN, OVERSIZE, Poison
 from chaos.scenarios import Scenario
 from chaos.stage import Stage
@@ -55,7 +55,7 @@ def test_poison(stage: Stage, scenario: Scenario, table: Table) -> None:
         stage.fleet.stop()
         stage.forget_offsets()
         stage.fleet.tend()
-        pause(stage, 2.0)
+        stage.pause(2.0)
         stage.judge(letters=len(BAD))
 
 
