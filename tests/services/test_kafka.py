@@ -1,16 +1,14 @@
 from __future__ import annotations
 
-import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
 
 import pytest
-from bus.bus_contract import CANCEL, BusContract, cancel
 
+from bus.bus_contract import BusContract
 from varloop.bus import Bus, Consumer, DeadLetter
 from varloop.bus.kafka import KafkaBus, Member, apply_topics
-from varloop.errors import UsageError
 
 pytestmark = pytest.mark.services
 
