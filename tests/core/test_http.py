@@ -474,6 +474,23 @@ def test_what_the_sink_does_not_take_is_delivered_again(
     assert sum(toy.calls.values()) == 1
 
 
+def test_a_sink_breaks_chains_of_replies(serve: Callable[..., Post], sink: Sink) -> None:
+    """Events of every tenth iteration are posted, the others are replies: no chain of them grows with the run."""
+    post = serve(Toy(iterations=25).app, sink=sink.server.url)
+    posted, replied = set(), set()
+    headers, body = a_submission()
+    for _ in range(100):
+        answer = post(headers, body)
+        headers, body = (answer.headers, answer.body) if answer.status == 200 else to_http(sink.events[-1])
+        event = from_http(headers, body)
+        (replied if answer.status == 200 else posted).add(event.iteration)
+        if event.type == "dev.varloop.run.completed":
+            break
+
+    assert posted == {0, 10, 20}
+    assert replied == {*range(25)} - posted
+
+
 def test_a_duplicate_of_a_published_step_says_nothing(serve: Callable[..., Post], sink: Sink) -> None:
     """Once the sink has an event of ours, another delivery of what caused it posts nothing."""
     post = serve(Toy().app, sink=sink.server.url)

@@ -1,7 +1,7 @@
 """The HTTP host: one function behind CloudEvents over HTTP, as Knative delivers and expects them.
 
-A reply event goes back in the response, or, where there is a sink, every event is posted there before the
-response. Status codes are Knative's contract: 2xx is done; 408, 409, 429 and 5xx are delivered again; any other
+A reply event goes back in the response. Brokers may count replies and drop an event after too many; where there is a
+sink, several events, and those of every tenth iteration, are posted there instead. Status codes are Knative's contract: 2xx is done; 408, 409, 429 and 5xx are delivered again; any other
 4xx goes to the dead letter sink.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 from varloop.app import App, Pipelines
@@ -43,6 +43,9 @@ log = logging.getLogger("varloop.host")
 PATIENCE = 20.0
 """see :class:`Invoker`; longer than the next function takes to start, or duplicates breed while it does"""
 
+STRIDE = 10
+"""iterations from one that is posted to the next; a Broker that counts allows 255 replies, an iteration takes three"""
+
 NO_CONTENT, BAD, TOO_LARGE, REFUSED, BUSY = 204, 400, 413, 422, 503
 
 
@@ -50,7 +53,7 @@ def create_app(invoker: Invoker, types: Types, sink: HttpPublisher | None = None
     """The Flask application of a function.
 
     :param types: bodies it can read, by CloudEvents type.
-    :param sink: where emitted events go; without one they are the response.
+    :param sink: where events go that a reply cannot carry, or should not; without one all of them are the reply.
     """
     from flask import Flask, Response, request
 
@@ -69,7 +72,7 @@ def create_app(invoker: Invoker, types: Types, sink: HttpPublisher | None = None
         if failure := _worst(outcomes):
             return failure
         emitted = [event for outcome in outcomes for event in outcome.events]
-        if sink is None:
+        if sink is None or not _wants_sink(emitted):
             return _reply(emitted, request)
         if refused := _publish(sink, emitted):
             return refused
@@ -114,6 +117,10 @@ def _worst(outcomes: Iterable[Outcome]) -> Response | None:
     if dead := by_verdict.get(Verdict.DEAD):
         return problem(REFUSED, dead.error, dead.reason)
     return None
+
+
+def _wants_sink(events: Collection[Event[Body]]) -> bool:
+    return len(events) > 1 or any(event.iteration % STRIDE == 0 for event in events)
 
 
 def _publish(sink: HttpPublisher, events: Iterable[Event[Body]]) -> Response | None:
@@ -185,7 +192,7 @@ class FunctionHost:
 
 
 def serve_function(*apps: App, store: str = "") -> FunctionHost:
-    """Host functions under Knative's func runtime. ``K_SINK``, which a SinkBinding sets, is where events go.
+    """Host functions under Knative's func runtime. ``K_SINK``, which a SinkBinding sets, is the sink.
 
     :param store: URL of the store; by default the environment's ``VARLOOP_STORE``.
     """
