@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from varloop.bus.kafka import KafkaBus
 from varloop.bus.kafka.driver import Done, Headers, Membership, Record, Topic
@@ -23,6 +23,7 @@ class Cluster:
 
     def __init__(self, topics: Mapping[str, int]) -> None:
         self.logs = {name: [list[Record]() for _ in range(count)] for name, count in topics.items()}
+        self.configs: defaultdict[str, dict[str, str]] = defaultdict(dict)
         self.committed: defaultdict[str, dict[int, int]] = defaultdict(dict)
         self.groups: defaultdict[str, list[Reader]] = defaultdict(list)
         self.news = threading.Condition(threading.RLock())
@@ -47,9 +48,22 @@ class Cluster:
         """As a driver."""
         return [record for log in self.logs[topic] for record in log]
 
-    def topics(self, wanted: Sequence[Topic], apply: bool) -> list[str]:
+    def create(self, topic: Topic) -> None:
         """As a driver."""
-        raise NotImplementedError
+        self.logs[topic.name] = [[] for _ in range(topic.partitions)]
+        self.configs[topic.name] = dict(topic.config)
+
+    def grow(self, topic: str, partitions: int) -> None:
+        """As a driver."""
+        self.logs[topic] += [[] for _ in range(partitions - len(self.logs[topic]))]
+
+    def config(self, topic: str) -> Mapping[str, str]:
+        """As a driver."""
+        return self.configs[topic]
+
+    def configure(self, topic: str, config: Mapping[str, str]) -> None:
+        """As a driver."""
+        self.configs[topic].update(config)
 
     def send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers, done: Done) -> None:
         """As a writer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -9,11 +10,11 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from bus.bus_contract import CANCEL, FAILED, BusContract, cancel
-from bus.fake_kafka import Cluster, bus_on
+from bus.fake_kafka import URL, Cluster, bus_on
 from varloop.bus import Bus, Consumer, DeadLetter
-from varloop.bus.kafka import KafkaBus, Member
+from varloop.bus.kafka import KafkaBus, Member, apply_topics
 from varloop.codec import to_json, to_kafka
-from varloop.errors import TemporaryError, UsageError
+from varloop.errors import MissingExtra, TemporaryError, UsageError
 from varloop.events import RunSubmitted
 
 
@@ -149,7 +150,9 @@ def test_foreign_events_are_let_pass(cluster: Cluster, kafka: KafkaBus, member: 
 
 
 def test_a_dead_letter_is_told_once_and_can_be_replayed(cluster: Cluster, kafka: KafkaBus) -> None:
-    """Copies of one dead letter are listed as one; its replay is the very record, delivered again."""
+    """Copies of one dead letter are listed as one; its replay is the very record, delivered again, and
+    takes it off the list.
+    """
     member = Member(kafka, "g", [CANCEL])
     kafka.publish(cancel("r", "ü"))
     delivery = member.poll(5)
@@ -160,6 +163,7 @@ def test_a_dead_letter_is_told_once_and_can_be_replayed(cluster: Cluster, kafka:
     (letter,) = kafka.dead_letters()
     assert (letter.reason, letter.id, letter.attempt) == ("once", f"t/{delivery.record.partition}/0", 1)
     kafka.replay(letter)
+    assert kafka.dead_letters() == []
     again = member.poll(5)
     assert again is not None
     member.close()
@@ -280,6 +284,48 @@ def test_a_missing_topic_is_a_usage_error() -> None:
     """Joining on a topic that was never made says how to make it."""
     with pytest.raises(UsageError, match="varloop topics apply"):
         bus_on(Cluster({})).consumer("g", [RunSubmitted.type])
+
+
+def test_topics_are_made_and_mended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Applying changes what differs and nothing else; a dry run only tells; partitions are never removed."""
+    cluster = Cluster({})
+    monkeypatch.setattr("varloop.bus.kafka._driver", lambda settings: cluster)
+    made = ["create t with 3 partitions", "create t.dead with 1 partitions"]
+    assert apply_topics(URL, partitions=3, dry_run=True) == made
+    assert cluster.logs == {}
+    assert apply_topics(URL, partitions=3) == made
+    assert apply_topics(URL, partitions=3) == apply_topics(URL, partitions=2) == []
+
+    assert apply_topics(URL, partitions=4, retention_hours=1) == [
+        "give t 4 partitions instead of 3",
+        "set retention.ms of t to 3600000",
+        "set retention.ms of t.dead to 14400000",
+    ]
+    assert apply_topics(URL, partitions=4, retention_hours=1) == []
+    assert cluster.partitions("t") == 4
+
+
+def test_an_unknown_client_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client library that does not exist is refused with those there are."""
+    monkeypatch.setenv("VARLOOP_KAFKA_CLIENT", "librdkafka")
+    with pytest.raises(UsageError, match="confluent-kafka or kafka-python"):
+        KafkaBus(URL)
+
+
+@pytest.mark.parametrize("client", ["", "confluent-kafka", "kafka-python"])
+def test_a_client_that_is_not_installed_is_replaced_or_named(
+    monkeypatch: pytest.MonkeyPatch, client: str
+) -> None:
+    """Without confluent-kafka kafka-python is taken; a client that was asked for and is absent is named."""
+    monkeypatch.setenv("VARLOOP_KAFKA_CLIENT", client)
+    for module in ("confluent", "kafka_python"):
+        monkeypatch.delitem(sys.modules, f"varloop.bus.kafka.{module}", raising=False)
+    monkeypatch.setitem(sys.modules, "confluent_kafka", None)
+    if client == "confluent-kafka":
+        with pytest.raises(MissingExtra, match=r"varloop\[kafka\]"):
+            KafkaBus(URL)
+    else:
+        assert type(KafkaBus(URL).driver).__name__ == "KafkaPython"
 
 
 def test_the_key_is_the_run(kafka: KafkaBus, cluster: Cluster) -> None:

@@ -2,20 +2,24 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 
-from bus.bus_contract import BusContract
+from bus.bus_contract import CANCEL, BusContract, cancel
 from varloop.bus import Bus, Consumer, DeadLetter
-from varloop.bus.kafka import KafkaBus, Member, apply_topics
+from varloop.bus.kafka import CLIENTS, KafkaBus, Member, apply_topics
+from varloop.bus.kafka.settings import SESSION
+from varloop.errors import UsageError
 
 pytestmark = pytest.mark.services
 
 
-@pytest.fixture
-def url(kafka_bootstrap: str) -> str:
-    """A topic of the test's own."""
+@pytest.fixture(params=CLIENTS)
+def url(kafka_bootstrap: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A topic of the test's own, for each client library."""
+    monkeypatch.setenv("VARLOOP_KAFKA_CLIENT", request.param)
     url = f"kafka://{kafka_bootstrap}/t-{uuid.uuid4().hex[:8]}"
     apply_topics(url, partitions=4)
     return url
@@ -44,10 +48,82 @@ class TestKafka(BusContract):
 
     def settle(self, members: Sequence[Consumer]) -> None:
         """Until no member takes part in a rebalance any more."""
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            counts = [len(member._offsets) for member in members if isinstance(member, Member)]
-            if sorted(counts) == [2, 2]:
-                return
-            time.sleep(0.05)
-        pytest.fail(f"the group did not settle: {counts}")
+        eventually(
+            lambda: all(isinstance(member, Member) and len(member._offsets) == 2 for member in members)
+        )
+
+
+def test_topics_are_made_and_mended(url: str, kafka: KafkaBus) -> None:
+    """Applying changes what differs and nothing else; a dry run only tells; partitions are never removed."""
+    topic = kafka.settings.topic
+    assert apply_topics(url, partitions=4) == []
+    wish: Any = {"partitions": 6, "retention_hours": 2}
+
+    told = apply_topics(url, **wish, dry_run=True)
+    assert told == [
+        f"give {topic} 6 partitions instead of 4",
+        f"set retention.ms of {topic} to 7200000",
+        f"set retention.ms of {topic}.dead to 28800000",
+    ]
+    assert apply_topics(url, **wish) == told
+    eventually(lambda: apply_topics(url, **wish, dry_run=True) == [])
+    assert apply_topics(url, partitions=2, retention_hours=2) == []
+    assert KafkaBus(url).partitions == 6
+
+
+def test_a_topic_that_is_not_there_is_not_made(url: str) -> None:
+    """Publishing to or joining on a topic that nobody made is a usage error, and does not make it."""
+    other = KafkaBus(url + "-not-made")
+    for attempt in (lambda: other.publish(cancel("r")), lambda: other.consumer("g", [CANCEL])):
+        with pytest.raises(UsageError, match="varloop topics apply"):
+            attempt()
+    assert other.driver.partitions(other.settings.topic) == 0
+    other.close()
+
+
+def test_a_slow_function_causes_no_rebalance(kafka: KafkaBus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A delivery that takes longer than a session keeps its member in the group, and others are delivered."""
+    member = Member(kafka, "g", [CANCEL])
+    kafka.publish(cancel("slow"))
+    slow = member.poll(20)
+    assert slow is not None
+    changes: list[frozenset[int]] = []
+    monkeypatch.setattr(member, "assigned", changes.append)
+    time.sleep(SESSION * 1.5)
+    kafka.publish(cancel("fast"))
+    fast = member.poll(20)
+    assert fast is not None
+    monkeypatch.undo()
+    fast.ack()
+    slow.ack()
+    member.close()
+
+    assert changes == []
+    assert fast.event.run == "fast"
+
+
+def test_a_static_member_comes_back_without_a_rebalance(
+    kafka: KafkaBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A member that is replaced by one of the same name within a session changes nothing for the others."""
+    other = Member(kafka, "g", [CANCEL], instance="one")
+    first = Member(kafka, "g", [CANCEL], instance="two")
+    eventually(lambda: len(other._offsets) == len(first._offsets) == 2)
+    changes: list[frozenset[int]] = []
+    monkeypatch.setattr(other, "assigned", changes.append)
+    first.close()
+    second = Member(kafka, "g", [CANCEL], instance="two")
+    eventually(lambda: len(second._offsets) == 2)
+    monkeypatch.undo()
+    second.close()
+    other.close()
+
+    assert changes == []
+
+
+def eventually(met: Callable[[], object]) -> None:
+    """Wait for the cluster."""
+    deadline = time.monotonic() + 20
+    while not met():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.05)

@@ -6,22 +6,26 @@ offset when all records before it are dealt with; what could not be accepted lie
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future
 from functools import cached_property
 
 from varloop.bus import DeadLetter
 from varloop.bus.kafka import dead
+from varloop.bus.kafka.dead import KafkaLetter
 from varloop.bus.kafka.driver import Done, Driver, Record, Topic, Writer
 from varloop.bus.kafka.member import KafkaDelivery, Member
 from varloop.bus.kafka.settings import Settings, parse_url
 from varloop.codec import Types, to_kafka
-from varloop.errors import TemporaryError, UsageError
+from varloop.errors import MissingExtra, TemporaryError, UsageError
 from varloop.events import BODIES, Body, Event
 
-__all__ = ["KafkaBus", "KafkaDelivery", "Member", "apply_topics"]
+__all__ = ["KafkaBus", "KafkaDelivery", "KafkaLetter", "Member", "apply_topics"]
 
+CLIENTS = ("confluent-kafka", "kafka-python")
+"""client libraries; ``VARLOOP_KAFKA_CLIENT`` chooses"""
 PARTITIONS = 12
 RETENTION = 7 * 24
 """hours that events are kept; dead letters four times as long"""
@@ -87,14 +91,21 @@ class KafkaBus:
         headers = dead.headers(record, letter)
         self._writing().send(self.settings.dead, record.key, record.value, headers, done)
 
-    def dead_letters(self) -> list[dead.KafkaLetter]:
-        """All dead letters, oldest first."""
-        return list(dead.letters(self.driver.scan(self.settings.dead), self.types))
+    def dead_letters(self) -> list[KafkaLetter]:
+        """All dead letters that were not replayed, oldest first."""
+        return dead.letters(self.driver.scan(self.settings.dead), self.types)
 
-    def replay(self, letter: dead.KafkaLetter) -> None:
-        """Publish the record of a dead letter again, byte for byte."""
-        target = self.settings.topic, letter.key, letter.raw or None, letter.headers
-        self._wait(lambda done: self._writing().send(*target, done))
+    def replay(self, letter: KafkaLetter) -> None:
+        """Publish the record of a dead letter again, byte for byte, and take it off the list.
+
+        If it cannot be accepted this time either, it is a new dead letter.
+
+        :raises TemporaryError: if that is not certain.
+        """
+        again = self.settings.topic, letter.key, letter.raw or None, letter.headers
+        mark = self.settings.dead, letter.key, None, dead.replayed(letter)
+        self._wait(lambda done: self._writing().send(*again, done))
+        self._wait(lambda done: self._writing().send(*mark, done))
 
     def flush(self) -> None:
         """Wait for what is being published."""
@@ -120,8 +131,9 @@ class KafkaBus:
 
     def _writing(self) -> Writer:
         with self._lock:
-            if self._writer is None:
+            if self._writer is None and self.partitions:  # a client might make a topic that is missing
                 self._writer = self.driver.writer()
+            assert self._writer is not None  # noqa: S101  there are partitions, or an error
             return self._writer
 
 
@@ -160,15 +172,52 @@ def apply_topics(
     :raises TemporaryError: if the cluster does not answer.
     """
     settings = parse_url(url)
-    hour = 3_600_000
-    wanted = (
+    driver, hour = _driver(settings), 3_600_000
+    changes: list[str] = []
+    for topic in (
         Topic(settings.topic, partitions, replicas, {"retention.ms": str(retention_hours * hour)}),
         Topic(settings.dead, 1, replicas, {"retention.ms": str(4 * retention_hours * hour)}),
-    )
-    return _driver(settings).topics(wanted, apply=not dry_run)
+    ):
+        for change, mend in _differences(driver, topic):
+            changes.append(change)
+            if not dry_run:
+                mend()
+    return changes
+
+
+def _differences(driver: Driver, topic: Topic) -> Iterator[tuple[str, Callable[[], None]]]:
+    """What to change about a topic, in words and as a call."""
+    there = driver.partitions(topic.name)
+    if not there:
+        yield (
+            f"create {topic.name} with {topic.partitions} partitions",
+            lambda: driver.create(topic),
+        )
+        return
+    if there < topic.partitions:
+        yield (
+            f"give {topic.name} {topic.partitions} partitions instead of {there}",
+            lambda: driver.grow(topic.name, topic.partitions),
+        )
+    have = driver.config(topic.name)
+    for name, value in topic.config.items():
+        if have.get(name) != value:
+            yield f"set {name} of {topic.name} to {value}", lambda: driver.configure(topic.name, topic.config)
 
 
 def _driver(settings: Settings) -> Driver:
+    """The client that the environment names, else the faster one of those that are installed."""
+    client = os.environ.get("VARLOOP_KAFKA_CLIENT", "")
+    if client not in ("", *CLIENTS):
+        raise UsageError(f"there is no client {client!r} for Kafka", hint=" or ".join(CLIENTS))
+    if client != "kafka-python":
+        try:
+            from varloop.bus.kafka.confluent import Confluent
+
+            return Confluent(settings)
+        except MissingExtra:
+            if client:
+                raise
     from varloop.bus.kafka.kafka_python import KafkaPython
 
     return KafkaPython(settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import msgspec
 
@@ -11,7 +11,7 @@ from varloop.bus.kafka.driver import Headers, Record
 from varloop.codec import Types, from_kafka
 from varloop.errors import SchemaError
 
-__all__ = ["KafkaLetter", "clean", "headers", "letters"]
+__all__ = ["KafkaLetter", "clean", "headers", "letters", "replayed"]
 
 MARK = "varloop_dead_"
 LONGEST = 2000
@@ -37,6 +37,7 @@ class _Marks(msgspec.Struct):
     attempt: str = "1"
     error: str = ""
     trace: str = ""
+    replayed: str = ""
 
 
 def headers(record: Record, letter: DeadLetter) -> list[tuple[str, bytes]]:
@@ -55,28 +56,39 @@ def headers(record: Record, letter: DeadLetter) -> list[tuple[str, bytes]]:
     ]
 
 
+def replayed(letter: KafkaLetter) -> list[tuple[str, bytes]]:
+    """Headers of a record that says that a letter was published again."""
+    return [(MARK + "origin", letter.id.encode()), (MARK + "replayed", b"1")]
+
+
 def clean(headers: Headers) -> list[tuple[str, bytes]]:
     """A record's own headers."""
     return [(name, value or b"") for name, value in headers if not name.startswith(MARK)]
 
 
-def letters(records: Iterable[Record], types: Types) -> Iterator[KafkaLetter]:
-    """Dead letters from the records of their topic, each once although it may be there several times."""
-    seen = set()
+def letters(records: Iterable[Record], types: Types) -> list[KafkaLetter]:
+    """Dead letters from the records of their topic: each once, without those that were published again."""
+    found: dict[str, KafkaLetter] = {}
     for record in sorted(records, key=lambda record: record.timestamp):
-        letter = _letter(record, types)
-        if letter.id not in seen:
-            seen.add(letter.id)
-            yield letter
+        marks = _marks(record)
+        if marks.replayed:
+            found.pop(marks.origin, None)
+        else:
+            letter = _letter(record, marks, types)
+            found.setdefault(letter.id, letter)
+    return list(found.values())
 
 
-def _letter(record: Record, types: Types) -> KafkaLetter:
+def _marks(record: Record) -> _Marks:
     found = {
         name.removeprefix(MARK): value.decode(errors="replace")
         for name, value in record.headers
-        if name.startswith(MARK)
+        if name.startswith(MARK) and value is not None
     }
-    marks = msgspec.convert(found, _Marks)
+    return msgspec.convert(found, _Marks)
+
+
+def _letter(record: Record, marks: _Marks, types: Types) -> KafkaLetter:
     try:
         event = from_kafka(clean(record.headers), record.value, types)
     except SchemaError:

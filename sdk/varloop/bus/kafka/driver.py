@@ -95,5 +95,14 @@ class Driver(Protocol):
     def writer(self) -> Writer:
         """A writer of its own."""
 
-    def topics(self, wanted: Sequence[Topic], apply: bool) -> list[str]:
-        """Differences between the cluster's topics and those wanted, mended if told so."""
+    def create(self, topic: Topic) -> None:
+        """Make a topic, and wait until all know of it. Somebody else may make it at the same time."""
+
+    def grow(self, topic: str, partitions: int) -> None:
+        """Give a topic more partitions."""
+
+    def config(self, topic: str) -> Mapping[str, str]:
+        """Settings of a topic that differ from the cluster's defaults."""
+
+    def configure(self, topic: str, config: Mapping[str, str]) -> None:
+        """Change settings of a topic."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import uuid
 from collections.abc import Mapping, Sequence
@@ -18,10 +19,12 @@ try:
     from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
     from kafka.errors import (
         AuthorizationError,
+        FencedInstanceIdError,
         KafkaError,
         MessageSizeTooLargeError,
         RecordListTooLargeError,
         SaslAuthenticationFailedError,
+        TopicAlreadyExistsError,
     )
     from kafka.structs import OffsetAndMetadata
 except ImportError as missing:
@@ -51,6 +54,8 @@ def translate(error: Exception, url: str) -> VarloopError:
     text = f"{url}: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
     if isinstance(error, TOO_LARGE):
         return PermanentError(text, hint="large data belongs into the store")
+    if isinstance(error, FencedInstanceIdError):
+        return PermanentError(text, hint="another worker has the name of this instance")
     if isinstance(error, AuthorizationError | SaslAuthenticationFailedError):
         return TemporaryError(text, retry_after=5.0, hint="check the credentials and what they may do")
     return TemporaryError(text, hint="is the broker up?")
@@ -70,7 +75,7 @@ class KafkaPython:
 
     def partitions(self, topic: str) -> int:
         with _Admin(self) as admin:
-            return self._partitions(admin, topic)
+            return len(admin.describe_topics([topic])[0]["partitions"])
 
     def reader(self, topic: str, group: str, instance: str, member: Membership) -> _Reader:
         return _Reader(self, topic, group, instance, member)
@@ -95,40 +100,23 @@ class KafkaPython:
             raise translate(error, self.url) from error
         return [record for record in found if record.offset < ends[TopicPartition(topic, record.partition)]]
 
-    def topics(self, wanted: Sequence[Topic], apply: bool) -> list[str]:
-        changes = []
+    def create(self, topic: Topic) -> None:
+        new = NewTopic(topic.name, topic.partitions, topic.replicas, topic_configs=topic.config)
+        with _Admin(self) as admin, contextlib.suppress(TopicAlreadyExistsError):
+            admin.create_topics([new], wait_for_metadata=True)
+
+    def grow(self, topic: str, partitions: int) -> None:
         with _Admin(self) as admin:
-            for topic in wanted:
-                there = self._partitions(admin, topic.name)
-                if not there:
-                    changes.append(f"create {topic.name} with {topic.partitions} partitions")
-                    if apply:
-                        admin.create_topics(
-                            [
-                                NewTopic(
-                                    topic.name, topic.partitions, topic.replicas, topic_configs=topic.config
-                                )
-                            ]
-                        )
-                    continue
-                if there < topic.partitions:
-                    changes.append(f"give {topic.name} {topic.partitions} partitions instead of {there}")
-                    if apply:
-                        admin.create_partitions({topic.name: NewPartitions(topic.partitions)})
-                changes += self._configure(admin, topic, apply)
-        return changes
+            admin.create_partitions({topic: NewPartitions(partitions)})
 
-    def _configure(self, admin: KafkaAdminClient, topic: Topic, apply: bool) -> list[str]:
-        resource = ConfigResource(ConfigResourceType.TOPIC, topic.name)
-        modified = admin.describe_configs([resource])["topic"].get(topic.name, {})
-        have = {name: entry["value"] for name, entry in modified.items()}
-        wrong = {name: value for name, value in topic.config.items() if have.get(name) != value}
-        if apply and wrong:
-            admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic.name, wrong)])
-        return [f"set {name} of {topic.name} to {value}" for name, value in wrong.items()]
+    def config(self, topic: str) -> Mapping[str, str]:
+        with _Admin(self) as admin:
+            found = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])["topic"]
+        return {name: entry["value"] for name, entry in found.get(topic, {}).items()}
 
-    def _partitions(self, admin: KafkaAdminClient, topic: str) -> int:
-        return len(admin.describe_topics([topic])[0]["partitions"])
+    def configure(self, topic: str, config: Mapping[str, str]) -> None:
+        with _Admin(self) as admin:
+            admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, dict(config))])
 
 
 class _Admin:

@@ -16,7 +16,7 @@ from varloop.bus.inbox import Inbox, Sink
 from varloop.bus.kafka.driver import Record
 from varloop.bus.kafka.offsets import Offsets, partition_of
 from varloop.codec import from_kafka
-from varloop.errors import SchemaError, TemporaryError
+from varloop.errors import PermanentError, SchemaError, TemporaryError
 from varloop.events import PREFIX, Body, Event
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ AHEAD, OUTSTANDING = 256, 20_000
 """records that wait for a function, and all that are not dealt with; beyond, nothing is fetched"""
 COMMIT = 0.25
 """seconds between two commits: so much is delivered again after a kill"""
+LEAVE = 15.0
+"""seconds to leave in; a cluster that does not answer will notice by itself"""
 PAUSE = 1.0
 """seconds to wait after an error of the cluster"""
 
@@ -80,7 +82,7 @@ class Member:
         """Commit what is dealt with, and leave the group."""
         if not self._stopping.is_set():
             self._stopping.set()
-            self.thread.join()
+            self.thread.join(LEAVE)
 
     def assigned(self, partitions: frozenset[int]) -> None:
         with self._lock:
@@ -129,11 +131,17 @@ class Member:
             except TemporaryError as error:
                 log.warning("%s: %s", self.group, error)
                 self._stopping.wait(PAUSE)
+            except PermanentError as error:
+                log.error("%s reads no more: %s", self.group, error)
+                break
             except Exception:
                 log.exception("%s: reading went wrong and is tried again", self.group)
                 self._stopping.wait(PAUSE)
-        self._reader.commit(self.to_commit(), wait=True)
-        self._reader.close()
+        try:
+            self._reader.commit(self.to_commit(), wait=True)
+            self._reader.close()
+        except TemporaryError as error:
+            log.warning("%s left without a word: %s", self.group, error)
 
     def _tidy(self) -> None:
         """Commit, fetch no more than can be worked on, and bury again what could not be buried."""

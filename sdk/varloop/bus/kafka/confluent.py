@@ -1,0 +1,299 @@
+"""The driver over confluent-kafka: librdkafka, whose network threads never wait for Python."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+from varloop.bus.kafka.driver import Done, Headers, Membership, Record, Topic
+from varloop.bus.kafka.settings import HEARTBEAT, SESSION, Settings
+from varloop.errors import MissingExtra, PermanentError, TemporaryError, VarloopError
+
+try:
+    from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+    from confluent_kafka.admin import (
+        AdminClient,
+        AlterConfigOpType,
+        ConfigEntry,
+        ConfigResource,
+        ConfigSource,
+        NewPartitions,
+        NewTopic,
+    )
+except ImportError as missing:
+    raise MissingExtra("confluent-kafka", "kafka") from missing
+
+__all__ = ["Confluent"]
+
+log = logging.getLogger("varloop.bus")
+
+ANSWER = 10.0
+"""seconds to wait for an answer of the cluster"""
+BATCH = 200
+"""records handed over at once"""
+TOO_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE, KafkaError.INVALID_RECORD)
+REFUSED = (
+    KafkaError._AUTHENTICATION,
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+)
+
+
+def translate(error: Exception, url: str) -> VarloopError:
+    """Varloop's error for any error of the client."""
+    cause = error.args[0] if error.args and isinstance(error.args[0], KafkaError) else None
+    text = f"{url}: {cause.str() if cause else error}"
+    code = cause.code() if cause else None
+    if code in TOO_LARGE:
+        return PermanentError(text, hint="large data belongs into the store")
+    if code == KafkaError.FENCED_INSTANCE_ID:
+        return PermanentError(text, hint="another worker has the name of this instance")
+    if code in REFUSED:
+        return TemporaryError(text, retry_after=5.0, hint="check the credentials and what they may do")
+    return TemporaryError(text, hint="is the broker up?")
+
+
+class Confluent:
+    """A cluster, by confluent-kafka."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.url = settings.url
+        self.common: dict[str, Any] = {
+            "bootstrap.servers": ",".join(settings.servers),
+            "client.id": f"varloop-{uuid.uuid4().hex[:12]}",
+            "reconnect.backoff.max.ms": 500,
+            "socket.nagle.disable": True,
+            "logger": logging.getLogger("varloop.bus.librdkafka"),
+            **settings.security,
+        }
+
+    @cached_property
+    def admin(self) -> AdminClient:
+        """Its answers come only while it lives."""
+        return AdminClient(self.common)
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """The one place where errors of the client become ours."""
+        try:
+            yield
+        except (KafkaException, BufferError, RuntimeError) as error:
+            raise translate(error, self.url) from error
+
+    def partitions(self, topic: str) -> int:
+        with self.errors():
+            known = self.admin.list_topics(timeout=ANSWER).topics.get(topic)
+        return len(known.partitions) if known else 0
+
+    def reader(self, topic: str, group: str, instance: str, member: Membership) -> _Reader:
+        return _Reader(self, topic, group, instance, member)
+
+    def writer(self) -> _Writer:
+        return _Writer(self)
+
+    def scan(self, topic: str) -> list[Record]:
+        found: list[Record] = []
+        with self.errors():
+            consumer = Consumer({**self.common, "group.id": "varloop-scan", "enable.auto.commit": False})
+            try:
+                left = {}
+                for number in range(self.partitions(topic)):
+                    first, end = consumer.get_watermark_offsets(TopicPartition(topic, number), ANSWER)
+                    if first < end:
+                        left[number] = end
+                        consumer.incremental_assign([TopicPartition(topic, number, first)])
+                while left:
+                    message = consumer.poll(ANSWER)
+                    if message is None:
+                        raise TemporaryError(f"{self.url}: {topic} is not read to its end")
+                    if message.error():
+                        raise KafkaException(message.error())
+                    found.append(_record(message))
+                    if found[-1].offset + 1 >= left[found[-1].partition]:
+                        del left[found[-1].partition]
+                        consumer.incremental_unassign([TopicPartition(topic, found[-1].partition)])
+            finally:
+                consumer.close()
+        return found
+
+    def create(self, topic: Topic) -> None:
+        new = NewTopic(topic.name, topic.partitions, topic.replicas, config=dict(topic.config))
+        with self.errors():
+            try:
+                _settle(self.admin.create_topics([new]))
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise
+            deadline = time.monotonic() + ANSWER
+            while not self.partitions(topic.name) and time.monotonic() < deadline:
+                time.sleep(0.02)
+
+    def grow(self, topic: str, partitions: int) -> None:
+        with self.errors():
+            _settle(self.admin.create_partitions([NewPartitions(topic, partitions)]))
+
+    def config(self, topic: str) -> Mapping[str, str]:
+        resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+        with self.errors():
+            (entries,) = _settle(self.admin.describe_configs([resource]))
+        own = ConfigSource.DYNAMIC_TOPIC_CONFIG.value
+        return {name: entry.value for name, entry in entries.items() if entry.source == own}
+
+    def configure(self, topic: str, config: Mapping[str, str]) -> None:
+        changes = [
+            ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+            for name, value in config.items()
+        ]
+        resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=changes)
+        with self.errors():
+            _settle(self.admin.incremental_alter_configs([resource]))
+
+
+def _settle(futures: Mapping[Any, Any]) -> list[Any]:
+    return [future.result(ANSWER) for future in futures.values()]
+
+
+class _Writer:
+    def __init__(self, driver: Confluent) -> None:
+        self._driver = driver
+        with driver.errors():
+            self._producer = Producer(
+                {
+                    **driver.common,
+                    "acks": "all",
+                    "enable.idempotence": True,
+                    "linger.ms": 0,
+                    "partitioner": "murmur2_random",
+                }
+            )
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="varloop-writer", daemon=True)
+        self._thread.start()
+
+    def send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers, done: Done) -> None:
+        def told(error: KafkaError | None, message: Message) -> None:
+            done(translate(KafkaException(error), self._driver.url) if error else None)
+
+        try:
+            self._producer.produce(topic, value, key, headers=list(headers), on_delivery=told)
+        except (KafkaException, BufferError) as error:
+            done(translate(error, self._driver.url))
+
+    def flush(self) -> None:
+        self._producer.flush(ANSWER)
+
+    def close(self) -> None:
+        self.flush()
+        self._closed.set()
+        self._thread.join()
+
+    def _serve(self) -> None:
+        """Call back as acknowledgements come."""
+        while not self._closed.is_set():
+            self._producer.poll(0.1)
+
+
+class _Reader:
+    def __init__(self, driver: Confluent, topic: str, group: str, instance: str, member: Membership) -> None:
+        self._driver = driver
+        self._topic = topic
+        self._member = member
+        self._mine: set[int] = set()
+        self._paused = False
+        options: dict[str, Any] = {
+            **driver.common,
+            "group.id": group,
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+            "session.timeout.ms": int(SESSION * 1000),
+            "heartbeat.interval.ms": int(HEARTBEAT * 1000),
+            "max.poll.interval.ms": 3_600_000,
+            "partition.assignment.strategy": "cooperative-sticky",
+            "queued.max.messages.kbytes": 16_384,
+        }
+        if instance:
+            options["group.instance.id"] = instance
+        with driver.errors():
+            self._consumer = Consumer(options)
+            self._consumer.subscribe(
+                [topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
+            )
+
+    def poll(self, timeout: float) -> list[Record]:
+        found: list[Record] = []
+        with self._driver.errors():
+            message = self._consumer.poll(timeout)
+            while message is not None:
+                if error := message.error():
+                    self._complain(error)
+                else:
+                    found.append(_record(message))
+                message = self._consumer.poll(0) if len(found) < BATCH else None
+        return found
+
+    def commit(self, offsets: Mapping[int, int], wait: bool = False) -> None:
+        if not offsets:
+            return
+        positions = [TopicPartition(self._topic, number, offset) for number, offset in offsets.items()]
+        try:
+            if wait:
+                self._consumer.commit(offsets=positions, asynchronous=False)
+            else:
+                self._consumer.commit(offsets=positions)
+        except KafkaException as error:
+            log.warning("offsets are not committed: %s", translate(error, self._driver.url))
+
+    def pause(self, paused: bool) -> None:
+        if paused != self._paused:
+            self._paused = paused
+            self._hold(self._mine)
+
+    def close(self) -> None:
+        with self._driver.errors():
+            self._consumer.close()
+
+    def _complain(self, error: KafkaError) -> None:
+        """What the cluster tells between records."""
+        if error.fatal() or error.code() in (*REFUSED, KafkaError.UNKNOWN_TOPIC_OR_PART):
+            raise KafkaException(error)
+        log.info("%s: %s", self._driver.url, error.str())
+
+    def _hold(self, partitions: set[int]) -> None:
+        parts = [TopicPartition(self._topic, number) for number in partitions]
+        (self._consumer.pause if self._paused else self._consumer.resume)(parts)
+
+    def _assigned(self, consumer: Consumer, parts: Sequence[TopicPartition]) -> None:
+        new = {part.partition for part in parts}
+        self._mine |= new
+        self._member.assigned(frozenset(self._mine))
+        if self._paused:
+            consumer.incremental_assign(list(parts))
+            self._hold(new)
+
+    def _revoked(self, consumer: Consumer, parts: Sequence[TopicPartition]) -> None:
+        self.commit(self._member.to_commit(), wait=True)
+        self._lost(consumer, parts)
+
+    def _lost(self, consumer: Consumer, parts: Sequence[TopicPartition]) -> None:
+        self._mine -= {part.partition for part in parts}
+        self._member.assigned(frozenset(self._mine))
+
+
+def _record(message: Message) -> Record:
+    return Record(
+        message.topic() or "",
+        message.partition() or 0,
+        message.offset() or 0,
+        message.key(),
+        message.value(),
+        message.headers() or (),  # type: ignore[arg-type]
+        message.timestamp()[1] / 1000,
+    )
