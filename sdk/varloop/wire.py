@@ -135,6 +135,7 @@ def event_of(wire: Wire, types: Types) -> Event[Body]:
         raw = encode_body(body)
     else:
         raw = bytes(wire.data)
+        foreign(bytes.decode, raw)  # all of it, also what no field reads: it is handed on as it is
         body = decode_body(wire.type, raw, types)
     event = Event(
         id=wire.id,

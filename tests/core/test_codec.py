@@ -203,6 +203,18 @@ def test_bytes_that_are_no_event(raw: bytes) -> None:
             read()
 
 
+def test_what_nobody_reads_must_be_text_too() -> None:
+    """Bytes that are no UTF-8 are refused even where no field is read: they would be handed on."""
+    body = b'{"reason":"x","unknown":{"\xff":"\xfe"}}'
+
+    for read in (
+        lambda: from_http(http(), body),
+        lambda: from_json(structured(data=None)[:-1] + b',"data":' + body + b"}"),
+    ):
+        with pytest.raises(SchemaError, match="utf-8"):
+            read()
+
+
 def test_other_content_is_refused() -> None:
     """Data that is not JSON is refused for what it is."""
     with pytest.raises(SchemaError, match="'text/plain', expected application/json"):

@@ -69,13 +69,17 @@ class Mutant(NamedTuple):
 class Mutator:
     """Makes mutants of events in structured JSON.
 
-    :param wires: the events to begin with.
     :param seed: the same seed makes the same mutants.
     """
 
-    def __init__(self, wires: list[bytes], seed: int) -> None:
-        self._wires = wires
+    def __init__(self, seed: int) -> None:
+        self._wires: list[bytes] = []
         self._random = random.Random(seed)
+        self.made = 0
+
+    def add(self, *wires: bytes) -> None:
+        """Make mutants of these too."""
+        self._wires += wires
 
     def damaged(self) -> Mutant:
         """An event of which one place was damaged on its way: it must be refused, or mean the same."""
@@ -96,6 +100,7 @@ class Mutator:
 
     def _carried(self, raw: bytes, damage: Callable[[bytes], bytes]) -> Mutant:
         """On a transport of its own."""
+        self.made += 1
         transport = self._random.choice(("json", "http", "kafka"))
         wire = json.loads(raw)
         if transport == "json" or not isinstance(wire, dict) or "data" not in wire:
