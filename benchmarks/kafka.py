@@ -180,7 +180,7 @@ def spec(iterations: int) -> RunSpec:
 def workers(url: str, place: Place, *each: list[str]) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Worker processes with these arguments; told to stop at the end, and killed if they do not."""
     command = [str(Path(sys.executable).with_name("varloop")), "worker", "--bus", url, "--store", place.store]
-    started = [subprocess.Popen([*command, *arguments]) for arguments in each]
+    started = [subprocess.Popen([*command, *arguments], stdout=subprocess.DEVNULL) for arguments in each]
     try:
         yield started
     finally:
@@ -304,7 +304,7 @@ def throughput(place: Place, runs: int, iterations: int, processes: int) -> str:
     """A row about so many runs at once."""
     url = place.topic()
     with Bench(place, url) as bench, workers(url, place, *[[] for _ in range(processes)]) as started:
-        warm = bench.run(2)
+        warm = warmed(bench)
         begun = {}
 
         def submit(number: int) -> None:
@@ -324,6 +324,13 @@ def throughput(place: Place, runs: int, iterations: int, processes: int) -> str:
     return (
         f"| {runs} | {iterations} | {rate:.0f} | {jain:.3f} | {runs - len(complete)} | {spread(memory, 0)} |"
     )
+
+
+def warmed(bench: Bench) -> str:
+    """Give every worker a run or more, so that all have loaded what they need; a name for what follows."""
+    names = [bench.client.submit(spec(2)).id for _ in range(24)]
+    bench.ended(names)
+    return names[0]
 
 
 def fairness(rates: list[float]) -> float:
