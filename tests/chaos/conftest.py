@@ -67,7 +67,7 @@ def world() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def nursery(_credentials: None) -> Iterator[Nursery]:
+def nursery(scripts: Path, _credentials: None) -> Iterator[Nursery]:
     """Where worker processes come from."""
     with Nursery() as started:
         yield started

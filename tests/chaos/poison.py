@@ -1,4 +1,4 @@
-"""Records that nobody can accept, each with a part of the reason that has to be found beside it."""
+"""Records that nobody can accept, each with a pattern that is found in the reason beside it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Poison(NamedTuple):
     """also its key"""
     value: bytes | None
     reason: str = ""
-    """part of the reason; empty for foreign records that are left alone"""
+    """pattern in the reason; empty for foreign records that are left alone"""
     headers: tuple[tuple[str, bytes], ...] = ()
 
 
@@ -64,7 +64,7 @@ BAD = (
     Poison("unknown type", b"{}", "unknown event type", head(PREFIX + "nonsense")),
     Poison("unknown type, structured", structured(type=PREFIX + "nonsense"), "unknown event type"),
     Poison("no data", structured(), "schema"),
-    Poison("bytes as data", b"\xff\xff", "schema", head(SUBMITTED)),
+    Poison("bytes as data", b"\xff\xff", "schema|can't decode", head(SUBMITTED)),
     Poison("data of another type", REQUEST, "schema", head(SUBMITTED)),
     Poison("number for a list", b'{"template":"t","points":7}', "schema", head(ENCODED)),
     Poison("nothing for a result", b"{}", "schema", head(EXECUTED)),
