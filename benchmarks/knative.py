@@ -321,6 +321,8 @@ def main() -> None:
     parser.add_argument("--cold", type=int, default=5)
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
+    if missing := {"BROKER_URL", "REGISTRY", "S3_ENDPOINT"} - os.environ.keys():
+        parser.error(f"no cluster: {', '.join(sorted(missing))} not set")
     place = Place()
     remove_bare(place)
     with tempfile.TemporaryDirectory() as work:
