@@ -97,4 +97,4 @@ class Bench:
 
     def rest(self) -> None:
         """Wait until no function runs."""
-        self.until(lambda: not self.pods(), 90)
+        self.until(lambda: not self.pods(), 150)
