@@ -26,3 +26,29 @@ def test_a_duplicate_in_flight_is_put_off_and_a_late_one_emits_again() -> None:
 
     first.invoke(emitted.events[0])
     assert second.invoke(event).verdict is Verdict.DROP
+
+
+def test_without_patience_a_duplicate_emits_at_once() -> None:
+    """Also when the recorded time was rounded up past the clock's."""
+    clock, store = FakeClock(1_800_000_001.2391136), MemoryStore()
+    pipelines = invoker(Toy().app).pipelines
+    first, second = (Invoker(pipelines, Resources(store, clock, pipelines.types)) for _ in range(2))
+    event = submission()
+    emitted = first.invoke(event)
+    assert emitted.events[0].time > clock.now()
+
+    assert second.invoke(event).events == emitted.events
+
+
+def test_a_clock_that_is_far_behind_does_not_put_off_for_long() -> None:
+    """What was recorded in the far future by another machine's clock is emitted again at once."""
+    ahead, behind, store = FakeClock(), FakeClock(1_700_000_000.0), MemoryStore()
+    pipelines = invoker(Toy().app).pipelines
+    first, second = (
+        Invoker(pipelines, Resources(store, clock, pipelines.types), patience=2.0)
+        for clock in (ahead, behind)
+    )
+    event = submission()
+
+    assert first.invoke(event).verdict is Verdict.EMIT
+    assert second.invoke(event).verdict is Verdict.EMIT

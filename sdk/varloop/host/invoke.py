@@ -121,6 +121,10 @@ class Invoker:
         if len(self._seen) > self.SEEN:
             self._seen.popitem(last=False)
 
+    def confirmed(self, id: str) -> bool:
+        """Whether an event of our own was dealt with here. For any thread."""
+        return id in self._seen
+
     def _broken(self, function: Function, event: Event[Any], error: VarloopError) -> Outcome:
         """What the store holds for our own event is unusable: that run ends. Other events are at fault."""
         if isinstance(error, PermanentError) and _own(event):
@@ -161,7 +165,7 @@ class Invoker:
         if self._continued(journal, events):
             return Outcome(Verdict.DROP, function=function.name)
         age = self.resources.clock.now() - max((event.time for event in events), default=0.0)
-        if events and age < self.patience:
+        if events and abs(age) < self.patience:  # beyond: clocks that disagree
             reason = "this outcome was recorded just now and is being emitted"
             return Outcome(Verdict.RETRY, delay=self.patience, reason=reason, function=function.name)
         return Outcome(Verdict.EMIT, events, function=function.name)
