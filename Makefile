@@ -63,7 +63,7 @@ test-services: $(INSTALLED) ## the suites against real Kafka and S3, which it st
 	scripts/test-services
 
 bench: $(INSTALLED) ## varloop beside its peers, as a table
-	@set -e; for bench in $(filter-out benchmarks/kafka.py,$(wildcard benchmarks/*.py)); do $(BIN)/python $$bench; done
+	@set -e; for bench in $(filter-out benchmarks/kafka.py benchmarks/knative.py,$(wildcard benchmarks/*.py)); do $(BIN)/python $$bench; done
 
 # SERVICES=DIR: a folder whose programs up and down start and stop Kafka and S3. Or KAFKA_BOOTSTRAP and S3_ENDPOINT
 # say where both are.
