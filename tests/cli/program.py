@@ -16,6 +16,15 @@ from varloop.cli.root import cli
 RUN = ("run", "toy.yaml", "--app", "app.py", "--run", "mine")
 
 
+# A shell starts what runs in its background deaf to Ctrl-C, and so would be every child of such a test run.
+STARTED = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from varloop.cli import main
+main()
+"""
+
+
 class Program:
     """``varloop`` in a folder of its own.
 
@@ -40,7 +49,7 @@ class Program:
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Start it as a process of its own."""
-        command = [sys.executable, "-c", "from varloop.cli import main; main()", *words]
+        command = [sys.executable, "-c", STARTED, *words]
         pipe = subprocess.PIPE
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         return subprocess.Popen(
