@@ -81,6 +81,11 @@ class Cluster:
         else:
             self.hold.append(lambda: done(None))
 
+    def serve(self, timeout: float = 0.0) -> None:
+        """As a writer."""
+        if timeout:
+            threading.Event().wait(min(timeout, 0.005))
+
     def flush(self) -> None:
         """As a writer."""
 

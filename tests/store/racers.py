@@ -30,6 +30,7 @@ def race(module: str, function: str, url: str, *, processes: int = 4, count: int
             [sys.executable, "-c", path + code, json.dumps([url, f"racer-{number}", count])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
         )
         for number in range(processes)
@@ -37,12 +38,14 @@ def race(module: str, function: str, url: str, *, processes: int = 4, count: int
     try:
         for child in children:
             assert child.stdout is not None
-            assert child.stdout.readline() == "ready\n"
+            assert child.stdout.readline() == "ready\n", child.communicate()[1]
         for child in children:
             assert child.stdin is not None
             child.stdin.write("go\n")
             child.stdin.flush()
-        return [json.loads(child.communicate(timeout=50)[0]) for child in children]
+        answers = [child.communicate(timeout=50) for child in children]
+        assert [child.returncode for child in children] == [0] * processes, [error for _, error in answers]
+        return [json.loads(answer) for answer, _ in answers]
     finally:
         for child in children:
             child.kill()

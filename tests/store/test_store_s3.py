@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+import http.client
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,9 +15,11 @@ import minio.error
 import pytest
 import urllib3
 from minio.error import S3Error
+from urllib3.util import wait_for_read
 
 from varloop.errors import PermanentError, StoreUnavailable, UsageError, VarloopError
 from varloop.store import open_store
+from varloop.store.lanes import Lanes, UnsentError
 from varloop.store.s3 import HOPELESS, RAISED, S3Store, translate
 
 ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "user-name", "AWS_SECRET_ACCESS_KEY": "the-secret"}
@@ -33,6 +37,10 @@ class Server(ThreadingHTTPServer):
         self.seen: list[tuple[str, dict[str, str]]] = []
         self.answer: Answer = lambda request, headers: 200
         self.keys: set[str] = set()
+        self.ports: set[int] = set()
+        """of the clients that wrote"""
+        self.hang_up = False
+        """after the answer, without a word"""
 
     @property
     def url(self) -> str:
@@ -57,6 +65,8 @@ class Handler(BaseHTTPRequestHandler):
     def handle_one(self) -> None:
         """Any method."""
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.ports |= {self.client_address[1]} if self.command == "PUT" else set()
+        self.close_connection = self.server.hang_up
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.server.seen.append((f"{self.command} {self.path}", headers))
         status = self.server.answer(*self.server.seen[-1])
@@ -89,7 +99,9 @@ def store(server: Server) -> Iterator[S3Store]:
     """A store on the server, past its probe."""
     server.answer = server.honest
     store = S3Store(server.url, ENVIRONMENT)
+    store.close()
     server.seen.clear()
+    server.ports.clear()
     yield store
     store.close()
 
@@ -117,6 +129,40 @@ def test_reads_and_puts_are_repeated(server: Server, store: S3Store) -> None:
 
     store.put("k", b"1")
     assert len(server.seen) == 2
+
+
+def test_connections_are_kept_and_shared(server: Server, store: S3Store) -> None:
+    """Writes one after the other use one connection; after the server hung up a new one is made, unnoticed."""
+    for number in range(5):
+        store.create(f"a{number}", b"1")
+    assert len(server.ports) == 1
+
+    server.hang_up = True
+    store.create("b", b"1")
+    server.hang_up = False
+    (connection,) = store._lanes._idle
+    assert wait_for_read(connection, timeout=5.0)  # the news has come
+    assert store.create("c", b"1")
+    assert len(server.ports) == 2
+
+
+def test_a_server_that_refuses_connections_is_tried_again(
+    server: Server, store: S3Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A create that could not even be sent is sent once the server is back."""
+    real, refusals = Lanes._connect, iter([True, True, False])
+
+    def connect(lanes: Lanes) -> socket.socket:
+        if next(refusals):
+            raise UnsentError("refused")
+        return real(lanes)
+
+    store.close()
+    monkeypatch.setattr(Lanes, "_connect", connect)
+    monkeypatch.setattr("varloop.store.s3.PAUSES", (0.0, 0.0))
+
+    assert store.create("k", b"1")
+    assert len(server.seen) == 1
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 400, 413, 429, 500, 503])
@@ -195,14 +241,23 @@ def _classes(module: Any) -> list[type[Exception]]:
 
 
 @pytest.mark.parametrize(
-    "kind", [*_classes(minio.error), *_classes(urllib3.exceptions), ConnectionError, TimeoutError, ParseError]
+    "kind",
+    [
+        *_classes(minio.error),
+        *_classes(urllib3.exceptions),
+        *_classes(http.client),
+        ConnectionError,
+        TimeoutError,
+        ParseError,
+    ],
 )
 def test_whatever_the_client_raises_becomes_ours(kind: type[Exception]) -> None:
     """Every exception of the client and its HTTP library is caught, and is translated with the store's URL."""
     error = kind.__new__(kind)
     Exception.__init__(error, "what happened")
-    for name in ("code", "_code", "message", "_body", "partial", "expected", "length"):
+    for name in ("code", "_code", "message", "_body", "expected", "length"):
         error.__dict__.setdefault(name, 500)
+    error.__dict__["partial"] = b"" if kind.__module__ == "http.client" else 500
     error.__dict__["_status_code"] = 500
     error.__dict__["response"] = urllib3.HTTPResponse(b"", status=500)
 

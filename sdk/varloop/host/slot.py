@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from varloop.app import DEFAULT
 from varloop.bus.inbox import Inbox
-from varloop.bus.kafka import KafkaDelivery
+from varloop.bus.kafka import Copy, KafkaDelivery
 from varloop.context import Resources
-from varloop.errors import TemporaryError
 from varloop.events import Body, Event
 from varloop.host.invoke import Invoker, Outcome, Verdict
 from varloop.store import Store
+from varloop.wire import OWN_SOURCE
 
 if TYPE_CHECKING:
     from varloop.host.worker import Worker
@@ -32,8 +32,6 @@ LONGEST = 30.0
 AGAIN = 1.0
 """seconds to wait when something went wrong here"""
 LOOK = 0.5
-SAFE = 30.0
-"""seconds to wait for a publication that is under way"""
 
 
 class Slot:
@@ -41,6 +39,7 @@ class Slot:
 
     def __init__(self, worker: Worker, store: Store, number: int) -> None:
         self._worker = worker
+        self.bus = worker.bus
         self.inbox: Inbox[KafkaDelivery | Direct] = Inbox(time.monotonic)
         host = f"{socket.gethostname()}/{os.getpid()}"
         resources = Resources(store, types=worker.pipelines.types)
@@ -48,6 +47,18 @@ class Slot:
         self.in_hand: dict[str, Direct] = {}
         self.thread = threading.Thread(target=self._run, name=f"varloop-slot-{number}", daemon=True)
         self.thread.start()
+
+    def known(self, copy: Copy) -> bool:
+        """Take over a record whose event was called directly: under way, or done. For any thread."""
+        source, id = copy.name
+        if direct := self.in_hand.get(id):
+            if direct.event.source == source:
+                direct.attach(copy)
+                return True
+        elif source.startswith(OWN_SOURCE) and self._invoker.confirmed(id):
+            copy.ack()
+            return True
+        return False
 
     def _run(self) -> None:
         while not self.inbox.closed:
@@ -62,15 +73,9 @@ class Slot:
 
     def _deliver(self, delivery: KafkaDelivery | Direct) -> None:
         event = delivery.event
-        if isinstance(delivery, KafkaDelivery):
-            direct = self.in_hand.get(event.id)
-            if direct is not None and direct.event.source == event.source:
-                direct.attach(delivery)
-                return
-            if not self._mine(delivery):
-                delivery.ack()
-                return
-        if event.pipeline not in self._worker.pipelines:
+        if isinstance(delivery, KafkaDelivery) and not self._mine(delivery):
+            delivery.ack()
+        elif event.pipeline not in self._worker.pipelines:
             known = ", ".join(sorted(self._worker.pipelines))
             delivery.dead(f"no pipeline {event.pipeline!r} here, only {known}", "EventError")
         else:
@@ -115,7 +120,7 @@ class Slot:
             if self._worker.next_member(event)
         ]
         self.in_hand.update((direct.event.id, direct) for direct in directs)
-        self._worker.bus.send(outcome.events, done)
+        self.bus.send(outcome.events, done)
         self.inbox.put(*directs)
 
 
@@ -140,23 +145,19 @@ class Direct:
         self.safety = safety
         self.event = event
         self._lock = threading.Lock()
-        self._copies: list[KafkaDelivery] = []
-        self._fate: Callable[[KafkaDelivery], None] | None = None
+        self._copies: list[Copy] = []
+        self._fate: Callable[[Copy], None] | None = None
 
     def wait_until_safe(self) -> None:
         """Wait for Kafka's acknowledgement.
 
         :raises TemporaryError: if there is none.
         """
-        for publication in reversed(self.safety):
-            if publication.done() and publication.exception() is None:
-                return
-        try:
-            self.safety[0].result(SAFE)
-        except TimeoutError as error:
-            raise TemporaryError("the event is not published yet", run=self.event.run) from error
+        if any(publication.done() and publication.exception() is None for publication in self.safety):
+            return
+        self._slot.bus.wait(self.safety[-1])  # the one that was sent first
 
-    def attach(self, copy: KafkaDelivery) -> None:
+    def attach(self, copy: Copy) -> None:
         """The event came by Kafka."""
         with self._lock:
             if self._fate is None:
@@ -173,7 +174,7 @@ class Direct:
     def dead(self, reason: str, error: str = "") -> None:
         self._over(lambda copy: copy.retry(0.0))
 
-    def _over(self, fate: Callable[[KafkaDelivery], None]) -> None:
+    def _over(self, fate: Callable[[Copy], None]) -> None:
         with self._lock:
             self._fate = fate
         self._slot.in_hand.pop(self.event.id, None)

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 
 from varloop.app import DEFAULT, App, Pipelines
-from varloop.bus.kafka import KafkaBus, KafkaDelivery, Member
+from varloop.bus.kafka import Copy, KafkaBus, KafkaDelivery, Member
 from varloop.errors import UsageError
 from varloop.events import Body, Event, RunSubmitted, Terminal
 from varloop.host.pipelines import load_pipelines
@@ -59,7 +59,9 @@ class Worker:
         self.members: dict[str, Member] = {}
         for name, types in self._takes.items():
             here = orphans is not None and orphans.name == name
-            self.members[name] = Member(bus, name, types, orphans=here, instance=instance, sink=self)
+            self.members[name] = Member(
+                bus, name, types, orphans=here, instance=instance, sink=self, known=self._known
+            )
 
     @property
     def alive(self) -> bool:
@@ -79,6 +81,8 @@ class Worker:
             slot.thread.join()
         self.bus.flush()
         for member in self.members.values():
+            member.leave()
+        for member in self.members.values():
             member.close()
 
     def next_member(self, event: Event[Body]) -> Member | None:
@@ -92,11 +96,11 @@ class Worker:
     def put(self, *deliveries: KafkaDelivery) -> None:
         """Hand deliveries to the threads of their runs."""
         for delivery in deliveries:
-            self._slot(delivery).inbox.put(delivery)
+            self._slot(delivery.event.run.encode()).inbox.put(delivery)
 
     def put_later(self, delay: float, delivery: KafkaDelivery) -> None:
         """Hand a delivery to the thread of its run after some seconds."""
-        self._slot(delivery).inbox.put_later(delay, delivery)
+        self._slot(delivery.event.run.encode()).inbox.put_later(delay, delivery)
 
     def discard(self, unwanted: Callable[[KafkaDelivery], bool]) -> None:
         """Forget deliveries that wait."""
@@ -111,8 +115,13 @@ class Worker:
         yield from (slot.thread for slot in self._slots)
         yield from (member.thread for member in self.members.values())
 
-    def _slot(self, delivery: KafkaDelivery) -> Slot:
-        return self._slots[zlib.crc32(delivery.event.run.encode()) % len(self._slots)]
+    def _known(self, copy: Copy) -> bool:
+        """Whether a record is the copy of an event that is dealt with here."""
+        return self._slot(copy.run).known(copy)
+
+    def _slot(self, run: bytes) -> Slot:
+        """The thread of a run."""
+        return self._slots[zlib.crc32(run) % len(self._slots)]
 
 
 def _taken(pipelines: Pipelines, names: Collection[str]) -> dict[str, set[str]]:

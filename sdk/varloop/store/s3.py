@@ -6,19 +6,24 @@ environment alone: ``VARLOOP_S3_ACCESS_KEY`` and ``VARLOOP_S3_SECRET_KEY``, else
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from http.client import HTTPException
 from typing import Any, ParamSpec, TypeVar
 from urllib.parse import SplitResult, parse_qsl, quote, urlsplit
 from xml.etree import ElementTree
 
 from varloop.errors import MissingExtra, PermanentError, StoreUnavailable, UsageError, VarloopError
 from varloop.store import Store
+from varloop.store.lanes import Lanes, UnsentError
 
 try:
+    import certifi
     import urllib3
     from minio import Minio
     from minio.credentials.providers import StaticProvider
@@ -35,15 +40,23 @@ R = TypeVar("R")
 AWS = "https://s3.amazonaws.com"
 HOPELESS = {400, 405, 411, 413, 414, 501}
 """statuses that the same request will meet again"""
-RAISED = (MinioException, urllib3.exceptions.HTTPError, ElementTree.ParseError, OSError, UnicodeError)
+RAISED = (
+    MinioException,
+    urllib3.exceptions.HTTPError,
+    HTTPException,
+    ElementTree.ParseError,
+    OSError,
+    UnicodeError,
+)
 """all that the client and its HTTP library raise over a server's answer or silence"""
 _OPTIONS = {"endpoint", "region", "sse", "kms_key"}
 _CONDITION = {"If-None-Match": "*"}
 _EXISTS = 412
-_ONLY_UNSENT = urllib3.Retry(total=2, connect=2, read=0, status=0, other=0, backoff_factor=0.1)
-_ANY = urllib3.Retry(
-    total=2, backoff_factor=0.1, status_forcelist=[500, 502, 503, 504], raise_on_status=False
-)
+BUSY = (500, 502, 503, 504)
+PAUSES = (0.1, 0.2)
+"""seconds before each further attempt"""
+CONNECT, ANSWER = 3.0, 15.0
+"""seconds for a connection, and seconds without a byte of an answer"""
 
 
 class S3Store(Store):
@@ -64,11 +77,16 @@ class S3Store(Store):
         self._encryption = _encryption(options)
         self._endpoint = urlsplit(options.get("endpoint") or environment.get("AWS_ENDPOINT_URL_S3", AWS))
         self._credentials = _credentials(environment)
+        trusted = environment.get("SSL_CERT_FILE") or certifi.where()
+        self._lanes = Lanes(self._endpoint, trusted, (CONNECT, ANSWER))
         self._pool = urllib3.PoolManager(
             maxsize=16,
-            timeout=urllib3.Timeout(connect=3.0, read=15.0),
-            retries=_ANY,
-            **_trust(self._endpoint, environment),
+            timeout=urllib3.Timeout(connect=CONNECT, read=ANSWER),
+            retries=urllib3.Retry(
+                total=len(PAUSES), backoff_factor=PAUSES[0], status_forcelist=BUSY, raise_on_status=False
+            ),
+            cert_reqs="CERT_REQUIRED",
+            ca_certs=trusted,
         )
         self._client = Minio(
             self._endpoint.netloc,
@@ -87,6 +105,7 @@ class S3Store(Store):
         for key in self._pool.pools.keys():  # clear() alone leaves open connections to the garbage collector
             self._pool.pools[key].close()
         self._pool.clear()
+        self._lanes.close()
 
     def _read(self, key: str) -> bytes | None:
         try:
@@ -101,10 +120,10 @@ class S3Store(Store):
         return data
 
     def _write(self, key: str, sealed: bytes) -> None:
-        self._put(key, sealed, {}, _ANY)
+        self._put(key, sealed, {})
 
     def _create(self, key: str, sealed: bytes) -> bool:
-        return self._put(key, sealed, _CONDITION, _ONLY_UNSENT)
+        return self._put(key, sealed, _CONDITION)
 
     def _delete(self, key: str) -> None:
         try:
@@ -118,7 +137,7 @@ class S3Store(Store):
             if not item.is_dir:
                 yield item.object_name.removeprefix(self._prefix)
 
-    def _put(self, key: str, sealed: bytes, condition: dict[str, str], retries: urllib3.Retry) -> bool:
+    def _put(self, key: str, sealed: bytes, condition: dict[str, str]) -> bool:
         """Write an object by a request of our own: the client has no argument for conditions."""
         path = f"/{self._bucket}/{quote(self._prefix + key, safe='/')}"
         target = SplitResult(self._endpoint.scheme, self._endpoint.netloc, path, "", "")
@@ -143,14 +162,22 @@ class S3Store(Store):
             content_sha256=digest,
             date=now,
         )
-        response = self._call(
-            self._pool.urlopen, "PUT", target.geturl(), body=sealed, headers=signed, retries=retries
-        )
-        if condition and response.status == _EXISTS:
+        status, answer = self._call(self._send, path, signed, sealed, repeat=not condition)
+        if condition and status == _EXISTS:
             return False
-        if response.status != 200:
-            raise _refused(self.url, response.status, _detail(response.data))
+        if status != 200:
+            raise _refused(self.url, status, _detail(answer))
         return True
+
+    def _send(self, path: str, headers: Mapping[str, Any], body: bytes, repeat: bool) -> tuple[int, bytes]:
+        """Send a PUT request; again if it failed and the server has not seen it, or may see it twice."""
+        for pause in PAUSES:
+            with contextlib.suppress(*(RAISED if repeat else (UnsentError,))):
+                answer = self._lanes.put(path, headers, body)
+                if not repeat or answer[0] not in BUSY:
+                    return answer
+            time.sleep(pause)
+        return self._lanes.put(path, headers, body)
 
     def _call(self, function: Callable[P, R], *args: P.args, **options: P.kwargs) -> R:
         """Call the client; whatever it raises becomes ours, here and nowhere else."""
@@ -263,12 +290,3 @@ def _encryption(options: Mapping[str, str]) -> dict[str, str]:
     if "kms_key" in options:
         headers["x-amz-server-side-encryption-aws-kms-key-id"] = options["kms_key"]
     return headers
-
-
-def _trust(endpoint: SplitResult, environment: Mapping[str, str]) -> dict[str, Any]:
-    """Whose certificates are believed: ``SSL_CERT_FILE``, else the public authorities."""
-    if endpoint.scheme == "http":
-        return {}
-    import certifi
-
-    return {"cert_reqs": "CERT_REQUIRED", "ca_certs": environment.get("SSL_CERT_FILE") or certifi.where()}

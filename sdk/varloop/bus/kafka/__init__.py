@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future
 from functools import cached_property
@@ -15,14 +16,14 @@ from functools import cached_property
 from varloop.bus import DeadLetter
 from varloop.bus.kafka import dead
 from varloop.bus.kafka.dead import KafkaLetter
-from varloop.bus.kafka.driver import Done, Driver, Record, Topic, Writer
-from varloop.bus.kafka.member import KafkaDelivery, Member
+from varloop.bus.kafka.driver import SERVE, Done, Driver, Record, Topic, Writer
+from varloop.bus.kafka.member import Copy, KafkaDelivery, Member
 from varloop.bus.kafka.settings import Settings, parse_url
 from varloop.codec import Types, to_kafka
 from varloop.errors import MissingExtra, TemporaryError, UsageError
 from varloop.events import BODIES, Body, Event
 
-__all__ = ["KafkaBus", "KafkaDelivery", "KafkaLetter", "Member", "apply_topics"]
+__all__ = ["Copy", "KafkaBus", "KafkaDelivery", "KafkaLetter", "Member", "apply_topics"]
 
 CLIENTS = ("confluent-kafka", "kafka-python")
 """client libraries; ``VARLOOP_KAFKA_CLIENT`` chooses"""
@@ -47,6 +48,7 @@ class KafkaBus:
         self.types = types
         self.driver = driver or _driver(self.settings)
         self._lock = threading.Lock()
+        self._serving = threading.Lock()
         self._writer: Writer | None = None
 
     @property
@@ -73,7 +75,9 @@ class KafkaBus:
         self._wait(lambda done: self.send(events, done))
 
     def send(self, events: Iterable[Event[Body]], done: Done) -> None:
-        """Publish events without waiting; ``done`` is told once all of them are safe, or one is not."""
+        """Publish events without waiting; ``done`` is told once all of them are safe, or one is not, while
+        somebody serves.
+        """
         records = [to_kafka(event) for event in events]
         each = _All(len(records), done)
         for headers, key, value in records:
@@ -120,14 +124,33 @@ class KafkaBus:
                 self._writer.close()
                 self._writer = None
 
+    def serve(self) -> None:
+        """Tell what has become of publications. Somebody has to, several times a second."""
+        if self._writer is not None and self._serving.acquire(blocking=False):
+            try:
+                self._writer.serve()
+            finally:
+                self._serving.release()
+
+    def wait(self, outcome: Future[None]) -> None:
+        """Wait until a publication is safe.
+
+        :raises TemporaryError: if that is not certain.
+        """
+        deadline = time.monotonic() + PUBLISH
+        while not outcome.done() and (left := deadline - time.monotonic()) > 0:
+            with self._serving:  # one at a time, or the news may be told to another and this one sleeps on
+                if not outcome.done():
+                    self._writing().serve(min(left, SERVE))
+        if not outcome.done():
+            detail = f"{self.url}: no acknowledgement within {PUBLISH:g} s"
+            raise TemporaryError(detail, hint="is the broker up?")
+        outcome.result()
+
     def _wait(self, send: Callable[[Done], None]) -> None:
         outcome: Future[None] = Future()
         send(lambda error: outcome.set_exception(error) if error else outcome.set_result(None))
-        try:
-            outcome.result(PUBLISH)
-        except TimeoutError as error:
-            detail = f"{self.url}: no acknowledgement within {PUBLISH:g} s"
-            raise TemporaryError(detail, hint="is the broker up?") from error
+        self.wait(outcome)
 
     def _writing(self) -> Writer:
         with self._lock:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -174,9 +173,6 @@ class _Writer:
                     "partitioner": "murmur2_random",
                 }
             )
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._serve, name="varloop-writer", daemon=True)
-        self._thread.start()
 
     def send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers, done: Done) -> None:
         def told(error: KafkaError | None, message: Message) -> None:
@@ -187,18 +183,14 @@ class _Writer:
         except (KafkaException, BufferError) as error:
             done(translate(error, self._driver.url))
 
+    def serve(self, timeout: float = 0.0) -> None:
+        self._producer.poll(timeout)
+
     def flush(self) -> None:
         self._producer.flush(ANSWER)
 
     def close(self) -> None:
         self.flush()
-        self._closed.set()
-        self._thread.join()
-
-    def _serve(self) -> None:
-        """Call back as acknowledgements come."""
-        while not self._closed.is_set():
-            self._producer.poll(0.1)
 
 
 class _Reader:

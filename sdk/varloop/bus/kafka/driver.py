@@ -10,6 +10,8 @@ __all__ = ["Done", "Driver", "Headers", "Membership", "Reader", "Record", "Topic
 Headers = Sequence[tuple[str, bytes]]
 Done = Callable[[Exception | None], None]
 """called once, from any thread, when a record is safe (None) or lost (TemporaryError or PermanentError)"""
+SERVE = 0.25
+"""seconds within which somebody has to call :meth:`Writer.serve` again"""
 
 
 class Record(NamedTuple):
@@ -65,7 +67,10 @@ class Writer(Protocol):
     """Writes records, each acknowledged by all replicas in sync and free of duplicates. For all threads."""
 
     def send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers, done: Done) -> None:
-        """Write a record; ``done`` is told when it is safe."""
+        """Write a record; ``done`` is told when it is safe, by whoever serves."""
+
+    def serve(self, timeout: float = 0.0) -> None:
+        """Tell what has become of records, waiting at most so many seconds for news."""
 
     def flush(self) -> None:
         """Wait for what is under way."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from varloop.bus.kafka.driver import Done, Headers, Membership, Record, Topic
+from varloop.bus.kafka.driver import SERVE, Done, Headers, Membership, Record, Topic
 from varloop.bus.kafka.settings import HEARTBEAT, SESSION, Settings
 from varloop.errors import MissingExtra, PermanentError, TemporaryError, VarloopError
 
@@ -141,6 +142,7 @@ class _Admin:
 class _Writer:
     def __init__(self, driver: KafkaPython) -> None:
         self._url = driver.url
+        self._news = threading.Event()
         try:
             self._producer = KafkaProducer(
                 **driver.common,
@@ -159,8 +161,18 @@ class _Writer:
         except (KafkaError, OSError) as error:
             done(translate(error, self._url))
             return
-        future.add_callback(lambda _: done(None))
-        future.add_errback(lambda error: done(translate(error, self._url)))
+
+        def tell(error: Exception | None) -> None:
+            done(error)
+            self._news.set()
+
+        future.add_callback(lambda _: tell(None))
+        future.add_errback(lambda error: tell(translate(error, self._url)))
+
+    def serve(self, timeout: float = 0.0) -> None:
+        if timeout:  # the client has a thread that tells
+            self._news.wait(min(timeout, SERVE))
+            self._news.clear()
 
     def flush(self) -> None:
         try:

@@ -6,14 +6,14 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from varloop.bus import DeadLetter
 from varloop.bus.inbox import Inbox, Sink
-from varloop.bus.kafka.driver import Record
+from varloop.bus.kafka.driver import SERVE, Record
 from varloop.bus.kafka.offsets import Offsets, partition_of
 from varloop.codec import from_kafka
 from varloop.errors import PermanentError, SchemaError, TemporaryError
@@ -22,13 +22,13 @@ from varloop.events import PREFIX, Body, Event
 if TYPE_CHECKING:
     from varloop.bus.kafka import KafkaBus
 
-__all__ = ["KafkaDelivery", "Member"]
+__all__ = ["Copy", "KafkaDelivery", "Member"]
 
 log = logging.getLogger("varloop.bus")
 
 AHEAD, OUTSTANDING = 256, 20_000
 """records that wait for a function, and all that are not dealt with; beyond, nothing is fetched"""
-COMMIT = 0.25
+COMMIT = SERVE
 """seconds between two commits: so much is delivered again after a kill"""
 LEAVE = 15.0
 """seconds to leave in; a cluster that does not answer will notice by itself"""
@@ -42,6 +42,7 @@ class Member:
     :param types: the events the group takes, by CloudEvents type.
     :param orphans: also deal with what no group can read: it goes to the dead letters.
     :param sink: where deliveries go, instead of waiting for :meth:`poll`.
+    :param known: asked about each record before it is decoded; if it says yes, it takes the record over.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Member:
         orphans: bool = False,
         instance: str = "",
         sink: Sink[KafkaDelivery] | None = None,
+        known: Callable[[Copy], bool] = lambda copy: False,
     ) -> None:
         self.bus = bus
         self.partitions = bus.partitions
@@ -61,6 +63,7 @@ class Member:
         self._orphans = orphans
         self._inbox: Inbox[KafkaDelivery] = Inbox(time.monotonic)
         self.sink = self._inbox if sink is None else sink
+        self._known = known
         self._lock = threading.Lock()
         self._offsets: dict[int, Offsets] = {}
         self._unburied: deque[tuple[Record, DeadLetter]] = deque()
@@ -78,11 +81,13 @@ class Member:
         """Whether the records of a run come to this member."""
         return partition_of(run.encode(), self.partitions) in self._offsets
 
+    def leave(self) -> None:
+        """Begin to commit what is dealt with, and to leave the group."""
+        self._stopping.set()
+
     def close(self) -> None:
-        """Commit what is dealt with, and leave the group."""
-        if not self._stopping.is_set():
-            self._stopping.set()
-            self.thread.join(LEAVE)
+        self.leave()
+        self.thread.join(LEAVE)
 
     def assigned(self, partitions: frozenset[int]) -> None:
         with self._lock:
@@ -125,6 +130,7 @@ class Member:
             try:
                 for record in self._reader.poll(COMMIT):
                     self._take(record)
+                self.bus.serve()
                 if (now := time.monotonic()) >= due:
                     due = now + COMMIT
                     self._tidy()
@@ -159,19 +165,54 @@ class Member:
                 return
         if not self._concerns(record):
             self.finished(record)
-            return
+        elif not self._known(Copy(self, record)) and (delivery := self.deliver(record)):
+            self.sink.put(delivery)
+
+    def deliver(self, record: Record, attempt: int = 1) -> KafkaDelivery | None:
+        """A record as a delivery; None if nobody can read it, then it is buried."""
         try:
             event = from_kafka(record.headers, record.value, self.bus.types)
         except SchemaError as error:
             self.bury(record, DeadLetter(reason=str(error), function=self.group, error="SchemaError"))
-        else:
-            self.sink.put(KafkaDelivery(self, record, event))
+            return None
+        return KafkaDelivery(self, record, event, attempt)
 
     def _concerns(self, record: Record) -> bool:
         """Whether this group has to deal with a record: its types, and what nobody can read."""
         kind = _kind(record)
         unreadable = kind is None or (kind.startswith(PREFIX) and kind not in self.bus.types)
         return self._orphans if unreadable else kind in self._types
+
+
+class Copy:
+    """A record that is not decoded, because its event is known. Its verbs may be called from any thread."""
+
+    __slots__ = ("_member", "_record")
+
+    def __init__(self, member: Member, record: Record) -> None:
+        self._member = member
+        self._record = record
+
+    @property
+    def run(self) -> bytes:
+        """Id of the run."""
+        return self._record.key or b""
+
+    @property
+    def name(self) -> tuple[str, str]:
+        """Source and id of the event, empty if they are not in the headers."""
+        found = {name: value for name, value in self._record.headers if name in ("ce_source", "ce_id")}
+        source, id = found.get("ce_source") or b"", found.get("ce_id") or b""
+        return source.decode(errors="replace"), id.decode(errors="replace")
+
+    def ack(self) -> None:
+        """The event is dealt with."""
+        self._member.finished(self._record)
+
+    def retry(self, delay: float) -> None:
+        """Deliver it like any other after some seconds."""
+        if delivery := self._member.deliver(self._record, attempt=2):
+            self._member.sink.put_later(delay, delivery)
 
 
 class KafkaDelivery:
