@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
 from varloop.errors import CircuitError
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["calibration", "compile_circuit"]
 
+TRANSLATION = "qiskit.transpiler.translation"
 SEED = 0  # of the transpiler's heuristics: the same circuit compiles to the same circuit everywhere
 
 
@@ -81,6 +83,7 @@ def _transpile(circuits: Any, target: Target, level: int, **methods: str) -> Any
     from qiskit import transpile
     from qiskit.exceptions import QiskitError
 
+    _import_plugins_late()
     settings = {"optimization_level": level, "seed_transpiler": SEED, "num_processes": 1, **methods}
     try:
         return transpile(circuits, target=target, **settings)
@@ -89,3 +92,26 @@ def _transpile(circuits: Any, target: Target, level: int, **methods: str) -> Any
             f"the circuit cannot be compiled for this device: {error.message}",
             hint="choose another device, or a circuit of fewer qubits and simpler gates",
         ) from error
+
+
+def _import_plugins_late() -> None:
+    """Let Qiskit find the translation plugins of other packages without importing them.
+
+    It makes an object of each before it takes its own; that of qiskit-ibm-runtime alone takes seconds.
+    """
+    from stevedore import ExtensionManager
+
+    found = getattr(ExtensionManager, "ENTRY_POINT_CACHE", {})  # without it, all are imported
+    if TRANSLATION not in found:
+        plugins = entry_points(group=TRANSLATION)
+        found[TRANSLATION] = [_Plugin(each.name, each.value, each.group) for each in plugins]
+
+
+class _Plugin(EntryPoint):
+    """A plugin that is imported when it is used: what loading it gives makes the plugin, which is itself."""
+
+    def load(self) -> Any:
+        return lambda: self
+
+    def pass_manager(self, *settings: Any) -> Any:
+        return super().load()().pass_manager(*settings)
