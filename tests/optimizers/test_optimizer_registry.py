@@ -119,6 +119,17 @@ def test_it_is_a_check_of_the_spec() -> None:
     assert "optimizer.options.beta1: Expected `float` < 1.0 (1)" in caught.value.faults
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_an_optimizer_that_needs_a_gradient_must_get_one(name: str) -> None:
+    """To measure no gradient is a fault exactly where one is needed, told beside the faults of the options."""
+    spec = OptimizerSpec(name=name, options={"typo": 1})
+    (option, *others) = faults({"optimizer": spec, "gradient": "none"})
+
+    assert option.startswith("optimizer.options.typo: ")
+    assert others == [f"gradient: none, but {name} needs one; expected auto"] * (name in GRADIENT)
+    assert faults({"optimizer": spec, "gradient": "auto"}) == [option]
+
+
 @pytest.mark.parametrize(
     ("name", "absent"),
     [("spsa", {"scipy", "qiskit"}), ("adam", {"scipy", "qiskit", "numpy"}), ("cobyla", {"scipy"})],

@@ -48,15 +48,18 @@ def create(spec: OptimizerSpec, seed: int) -> Optimizer:
 
 
 def faults(parts: dict[str, Any]) -> list[str]:
-    """Every fault of a spec's optimizer and of its options (a :data:`varloop.spec.Check`)."""
+    """Every fault of a spec's optimizer, of its options and of what it needs (a :data:`varloop.spec.Check`)."""
     spec = parts.get("optimizer")
     if spec is None:
         return []
     if spec.name not in NAMES:
         return [f"optimizer.name: got {spec.name!r}, expected one of {', '.join(NAMES)}"]
-    return [
+    found = [
         f"optimizer.options.{fault}" for fault in _options.faults(_module(spec.name).Options, spec.options)
     ]
+    if parts.get("gradient") == "none" and create(OptimizerSpec(name=spec.name), 0).needs_gradient:
+        found.append(f"gradient: none, but {spec.name} needs one; expected auto")
+    return found
 
 
 def _module(name: str) -> Any:
