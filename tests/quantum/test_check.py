@@ -158,6 +158,12 @@ def test_the_report_of_an_exact_run() -> None:
     assert seen.error == 0.0
 
 
+def test_the_report_of_a_cvar_counts_finite_differences() -> None:
+    """No shift rule is exact for a CVaR: its gradient is told, and counted, as the run will measure it."""
+    seen = check.report(RunSpec(problem=MaxCut(edges=LINE.edges, cvar=0.5)), backends(), 1, True)
+    assert (seen.gradient, seen.parameters, seen.rows) == ("finite-difference", 2, 1 + 2 * 2)
+
+
 def test_the_report_of_a_sampled_run() -> None:
     """Shots, calibration and final value; QPU seconds by the stated constants."""
     spec = RunSpec(problem=BELL, circuit=SU2, shots=100, mitigation="readout", budget=Budget(iterations=10))

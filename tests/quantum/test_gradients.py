@@ -17,6 +17,7 @@ from qiskit.quantum_info import SparsePauliOp, Statevector
 from varloop.errors import CircuitError, SpecError
 from varloop.quantum.angles import RULES, Angles, separate
 from varloop.quantum.gradients import STEP, choose, combine, plan
+from varloop.spec import Gradient, MaxCut, RunSpec
 
 WIDTH, PARAMETERS = 3, 3
 OBSERVABLE = SparsePauliOp(["XYZ", "ZIX", "IZZ", "YII"], [0.9, -0.7, 0.5, 0.3])
@@ -230,14 +231,20 @@ def test_faults_are_refused() -> None:
         plan(angles, [[0, 0]], "adjoint")
 
 
+def asking(gradient: Gradient, cvar: float = 1.0) -> RunSpec:
+    """A spec with this setting."""
+    return RunSpec(problem=MaxCut(edges=[(0, 1, 1.0)], cvar=cvar), gradient=gradient)
+
+
 def test_choice_of_the_gradient() -> None:
     """Auto is parameter shift where it is exact, else finite differences; nothing is measured for nothing."""
     exact, opaque = linear(2, 2), Angles(np.eye(2), np.zeros(2), ("two-term", "none"))
-    assert choose("auto", True, exact) == "parameter-shift"
-    assert choose("auto", True, opaque) == "finite-difference"
-    assert choose("spsa", True, opaque) == "spsa"
-    assert choose("auto", False, exact) == choose("parameter-shift", False, opaque) == "none"
+    auto, cvar = asking("auto"), asking("auto", cvar=0.5)
+    assert choose(auto, True, exact) == "parameter-shift"
+    assert choose(auto, True, opaque) == choose(cvar, True, exact) == "finite-difference"
+    assert choose(asking("spsa"), True, opaque) == "spsa"
+    assert choose(auto, False, exact) == choose(asking("parameter-shift"), False, opaque) == "none"
     with pytest.raises(SpecError, match="1 of 2 have none"):
-        choose("parameter-shift", True, opaque)
+        choose(asking("parameter-shift"), True, opaque)
     with pytest.raises(SpecError, match="the optimizer needs one"):
-        choose("none", True, exact)
+        choose(asking("none"), True, exact)

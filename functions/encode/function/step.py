@@ -11,7 +11,7 @@ from varloop.loop import Cost, Loop, opened
 from varloop.quantum import check
 from varloop.quantum.gradients import choose, plan
 from varloop.quantum.templates import Template
-from varloop.spec import Gradient, RunSpec, parse
+from varloop.spec import RunSpec, parse
 
 app = App()
 
@@ -26,7 +26,7 @@ def encode(event: Event[RunSubmitted], ctx: Context) -> CircuitEncoded:
     ask = optimizer.ask(state)
     if ask is None:
         raise SpecError([f"optimizer: {spec.optimizer.name} has nothing to ask for this circuit"])
-    gradient = choose(wanted(spec), optimizer.needs_gradient, template.angles)
+    gradient = choose(spec, optimizer.needs_gradient, template.angles)
     loop = Loop(
         optimizer=state,
         points=ask.points,
@@ -51,13 +51,6 @@ def first_parameters(spec: RunSpec, template: Template, ctx: Context) -> list[fl
         return spec.initial
     small: list[float] = ctx.rng.normal(0.0, 0.1, (template.angles.matrix.shape[1],)).tolist()
     return small
-
-
-def wanted(spec: RunSpec) -> Gradient:
-    """How to measure gradients; shifts are exact for expectation values, which a CVaR objective is not."""
-    if spec.gradient == "auto" and getattr(spec.problem, "cvar", 1.0) < 1.0:
-        return "finite-difference"
-    return spec.gradient
 
 
 def cost(spec: RunSpec, template: Template, gradient: str, point: list[float]) -> Cost:

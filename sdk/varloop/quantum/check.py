@@ -108,7 +108,7 @@ def _backend_faults(name: str) -> tuple[list[str], Backend | None]:
 
 
 def _mitigation_faults(parts: dict[str, Any], problem: Problem) -> list[str]:
-    if getattr(problem, "cvar", 1.0) == 1.0:
+    if problems.cvar_share(problem) == 1.0:
         return []
     found = []
     if parts.get("mitigation") == "readout":
@@ -182,7 +182,7 @@ def report(
     backend = backends.get(spec.backend)
     template = TemplatePool(MemoryStore()).of(spec, backend)
     point = list(start or spec.initial or [0.0] * template.angles.matrix.shape[1])
-    method = choose(spec.gradient, gradient, template.angles)
+    method = choose(spec, gradient, template.angles)
     rows = len(plan(template.angles, [point] * n_points, method).rows)
     circuits = rows * len(template.circuits)
     shots, iterations = spec.shots or 0, spec.budget.iterations

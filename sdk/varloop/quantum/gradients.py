@@ -14,6 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from varloop.errors import CircuitError, SpecError
 from varloop.evaluation import Evaluation
 from varloop.quantum.angles import Angles
+from varloop.quantum.problems import cvar_share
+from varloop.spec import RunSpec
 
 __all__ = ["STEP", "Plan", "choose", "combine", "plan"]
 
@@ -93,17 +95,20 @@ def combine(plan: Plan, values: ArrayLike, variances: ArrayLike) -> Evaluation:
     return Evaluation(points, errors, gradient.tolist(), spread.tolist())
 
 
-def choose(gradient: str, needs_gradient: bool, angles: Angles) -> str:
-    """The gradient of a run: none if the optimizer needs none, else the spec's setting.
+def choose(spec: RunSpec, needs_gradient: bool, angles: Angles) -> str:
+    """How a run measures gradients: none if the optimizer needs none, else the spec's setting.
 
-    "auto" is parameter-shift where every angle has a rule, else finite-difference.
+    "auto" is parameter-shift where that is exact, else finite-difference: every angle must have a rule, and the
+    objective must be an expectation value, which a CVaR is not.
 
     :raises SpecError: the setting cannot serve this optimizer or this circuit.
     """
     if not needs_gradient:
         return "none"
+    gradient = spec.gradient
     if gradient == "auto":
-        return "parameter-shift" if angles.shiftable else "finite-difference"
+        exact = angles.shiftable and cvar_share(spec.problem) == 1.0
+        return "parameter-shift" if exact else "finite-difference"
     if gradient == "none":
         raise SpecError(["gradient: none, but the optimizer needs one; expected auto"])
     if gradient == "parameter-shift" and not angles.shiftable:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
     from qiskit.quantum_info import SparsePauliOp
 
-__all__ = ["Binary", "ansatz", "costs", "is_binary", "num_qubits", "observable"]
+__all__ = ["Binary", "ansatz", "costs", "cvar_share", "is_binary", "num_qubits", "observable"]
 
 Binary = Qubo | Ising | MaxCut
 Edge = tuple[int, int]
@@ -30,6 +30,11 @@ _CHUNK = 1 << 16
 def is_binary(problem: Problem) -> TypeGuard[Binary]:
     """True if the observable is diagonal and every outcome has a cost."""
     return isinstance(problem, Binary)
+
+
+def cvar_share(problem: Problem) -> float:
+    """Share of the lowest costs that the objective averages; 1 is the plain expectation value."""
+    return problem.cvar if is_binary(problem) else 1.0
 
 
 def num_qubits(problem: Problem) -> int:

@@ -15,6 +15,7 @@ from varloop.quantum.backends import Compiled, Execution
 from varloop.quantum.backends.program import Program, assemble
 from varloop.quantum.backends.sampling import draw, misread
 from varloop.quantum.estimate import cvar
+from varloop.quantum.problems import cvar_share
 from varloop.quantum.readout import assignment
 from varloop.quantum.samples import from_counts, pack
 
@@ -175,7 +176,7 @@ def _distribution(probabilities: NDArray[np.float64], objective: Objective) -> E
 
     Sums in NumPy's own fixed order: a matrix product's would depend on the number of threads.
     """
-    share = getattr(objective.problem, "cvar", 1.0)
+    share = cvar_share(objective.problem)
     if share < 1.0:
         values = [cvar(objective.costs, row, share)[0] for row in probabilities]
     else:
