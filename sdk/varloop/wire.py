@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from varloop.errors import SchemaError
+from varloop.errors import SchemaError, UsageError
 from varloop.events import BODIES, PREFIX, VERSION, Body, Claim, Event, event_id
 
 __all__ = [
@@ -66,8 +66,17 @@ def _decoder(body: type[Body]) -> msgspec.json.Decoder[Body]:
 
 
 def encode_body(body: Body) -> bytes:
-    """A body as compact JSON."""
-    return _encoder.encode(body)
+    """A body as compact JSON.
+
+    :raises UsageError: if it holds something that is no JSON data, such as a NumPy array.
+    """
+    try:
+        return _encoder.encode(body)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise UsageError(
+            f"a {type(body).__name__} cannot become JSON: {error}",
+            hint="plain numbers, lists and strings only",
+        ) from error
 
 
 def decode_body(type: str, data: bytes | msgspec.Raw, types: Types = BODIES) -> Body:

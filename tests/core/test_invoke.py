@@ -5,6 +5,7 @@ import logging
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from core.toys import FlakyStore, Toy, cancellation, deliver, invoker, submission
@@ -414,6 +415,7 @@ def test_secrets_stay_out(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCap
 
 class Surprise(Body, frozen=True):
     type = "com.example.surprise"
+    reason: str = ""
 
 
 @pytest.mark.parametrize(
@@ -423,7 +425,7 @@ class Surprise(Body, frozen=True):
         ([RunCancelled(), Surprise()], "step returned RunCancelled, it emits RunCompleted"),
         ("text", "step returned str, it emits RunCompleted"),
         ({"value": 1.0}, "step returned str, it emits RunCompleted"),
-        (5, "'int' object is not iterable"),
+        (5, "step returned int, it emits RunCompleted"),
     ],
     ids=str,
 )
@@ -437,6 +439,21 @@ def test_a_step_emits_what_it_declared(returned: Any, message: str) -> None:
 
     failed = failure(invoker(app).invoke(SUBMITTED))
     assert failed.detail == message
+
+
+@pytest.mark.parametrize("value", [np.ones(1), "\ud800"], ids=["array", "surrogate"])
+@pytest.mark.parametrize("body", [RunCancelled, Surprise])
+def test_a_body_that_cannot_travel_ends_the_run(body: type[Any], value: Any) -> None:
+    """What JSON cannot hold in a body ends that run, and never reaches the host that serves others too."""
+    app = App()
+
+    @app.function(on=RunSubmitted, emits=body)
+    def step(event: Event[RunSubmitted], ctx: Context) -> Any:
+        return body(reason=value)
+
+    failed = failure(invoker(app).invoke(SUBMITTED))
+    assert failed.detail.startswith(f"a {body.__name__} cannot become JSON: ")
+    assert failed.function == "step"
 
 
 # ------------------------------------------------------------------ faults of the store

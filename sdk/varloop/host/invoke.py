@@ -210,13 +210,18 @@ class _Step:
         started = clock.now()
         bodies = self._bodies()
         ended = clock.now()
-        if any(isinstance(body, Terminal) for body in bodies):
-            self._end(bodies, ended)
-        else:
-            self.events = tuple(self._envelope(body, ended) for body in bodies)
-        call = Call(self._function.name, event.iteration, started, ended, self._invoker.host)
-        self._note(call)
+        try:
+            self._emit(bodies, ended)
+        except UsageError as error:  # a body that no event can carry
+            self._emit([self._failure(error)], ended)
+        self._note(Call(self._function.name, event.iteration, started, ended, self._invoker.host))
         return self.events
+
+    def _emit(self, bodies: list[Body], now: float) -> None:
+        if any(isinstance(body, Terminal) for body in bodies):
+            self._end(bodies, now)
+        else:
+            self.events = tuple(self._envelope(body, now) for body in bodies)
 
     def _note(self, call: Call) -> None:
         """Keep a call for the next record of its run."""
@@ -252,7 +257,7 @@ class _Step:
             ]
 
     def _checked(self, returned: Any) -> list[Body]:
-        bodies = [returned] if isinstance(returned, Body) else list(returned or ())
+        bodies = list(returned or ()) if isinstance(returned, Iterable | None) else [returned]
         for body in bodies:
             if not isinstance(body, self._function.emits):
                 emits = ", ".join(kind.__name__ for kind in self._function.emits) or "nothing"
