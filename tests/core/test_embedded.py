@@ -42,6 +42,38 @@ def test_a_run_is_driven_by_whoever_iterates() -> None:
     assert isinstance(list(events)[-1].data, RunCompleted)
 
 
+def test_who_breaks_off_loses_nothing() -> None:
+    """Whoever asks next goes on with the event that was being looked at; it is delivered once, whoever asks."""
+    toy = Toy(iterations=2)
+    host = a_host(toy.app)
+    host.publish(submission())
+    first = host.run()
+    seen = [next(first), next(first)]
+
+    rest = list(host.run())
+    assert rest[0] == seen[-1]
+    assert isinstance(rest[-1].data, RunCompleted)
+    assert list(first) == []
+    assert set(toy.calls.values()) == {1}
+
+
+def test_who_is_interrupted_loses_nothing() -> None:
+    """An interrupt in the middle of a step leaves its event to whoever asks next."""
+
+    def interrupt(name: str, event: Event[Any]) -> None:
+        if name == "execute" and toy.calls[f"execute r {event.iteration}"] == 1:
+            raise KeyboardInterrupt
+
+    toy = Toy(iterations=2, before=interrupt)
+    host = a_host(toy.app)
+    host.publish(submission())
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            host.drain()
+
+    assert isinstance(list(host.run())[-1].data, RunCompleted)
+
+
 def test_draining_an_empty_bus() -> None:
     """With nothing to do, nothing is done, at once."""
     host = a_host(Toy().app)

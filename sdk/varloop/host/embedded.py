@@ -36,6 +36,7 @@ class EmbeddedHost:
         self.invoker = Invoker(pipelines, resources, host="embedded")
         self._observe = observer or (lambda boundary, event: None)
         self._consumer = self.bus.consumer("varloop", pipelines.types)
+        self._under_way: Delivery | None = None
 
     @property
     def dead_letters(self) -> list[DeadLetter]:
@@ -47,10 +48,16 @@ class EmbeddedHost:
         self.bus.publish(event)
 
     def run(self) -> Iterator[Event[Any]]:
-        """Deliver until the bus is empty; yields every event as it is delivered."""
-        while (delivery := self._consumer.poll(timeout=3600.0)) is not None:
+        """Deliver until the bus is empty; yields every event as it is delivered.
+
+        Whoever breaks off, or is interrupted, leaves the event to whoever asks next.
+        """
+        while (delivery := self._under_way or self._consumer.poll(timeout=3600.0)) is not None:
+            self._under_way = delivery
             yield delivery.event
-            self._deliver(delivery)
+            if self._under_way is delivery:  # nobody else went on with it meanwhile
+                self._deliver(delivery)
+                self._under_way = None
 
     def drain(self) -> None:
         """Deliver until the bus is empty."""
@@ -59,6 +66,7 @@ class EmbeddedHost:
 
     def close(self) -> None:
         """Give back what was not acknowledged."""
+        self._under_way = None
         self._consumer.close()
 
     def _deliver(self, delivery: Delivery) -> None:
