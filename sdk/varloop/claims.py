@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from typing import Any
 
 import msgspec
@@ -11,6 +10,7 @@ import msgspec
 from varloop.codec import Types, decode_body, encode_body
 from varloop.errors import CorruptObject, SchemaError
 from varloop.events import BODIES, Body, Claim, Event
+from varloop.recent import Recent
 from varloop.store import Store
 
 __all__ = ["LIMIT", "Claims"]
@@ -25,8 +25,7 @@ class Claims:
     def __init__(self, store: Store, types: Types = BODIES, capacity: int = 16) -> None:
         self._store = store
         self._types = types
-        self._capacity = capacity
-        self._recent: OrderedDict[str, Body] = OrderedDict()
+        self._recent: Recent[str, Body] = Recent(capacity)
 
     def deposit(self, body: Body) -> tuple[Body, bytes]:
         """The body to put into an event, and its JSON: the body itself, or a claim on it."""
@@ -34,7 +33,7 @@ class Claims:
         if len(data) <= LIMIT:
             return body, data
         claim = Claim(of=body.type, ref=self._store.put_object(data))
-        self._remember(claim.ref, body)
+        self._recent[claim.ref] = body
         return claim, encode_body(claim)
 
     def redeem(self, event: Event[Body]) -> Body:
@@ -46,7 +45,7 @@ class Claims:
         claim = event.data
         if not isinstance(claim, Claim):
             return claim
-        if (known := self._recent.get(claim.ref)) is not None and known.type == claim.of:
+        if (known := self._recent.recall(claim.ref)) is not None and known.type == claim.of:
             return known
         if not claim.ref.startswith("objects/"):
             raise SchemaError(f"{claim.ref[:120]!r} is not a reference to a stored object", run=event.run)
@@ -54,15 +53,10 @@ class Claims:
         if claim.ref != f"objects/{hashlib.sha256(data).hexdigest()}":
             raise CorruptObject(f"object {claim.ref} does not match its name", run=event.run)
         body = decode_body(claim.of, data, self._types)
-        self._remember(claim.ref, body)
+        self._recent[claim.ref] = body
         return body
 
     def whole(self, event: Event[Any]) -> Event[Any]:
         """The event with its body in it. Raises like :meth:`redeem`."""
         body = self.redeem(event)
         return event if body is event.data else msgspec.structs.replace(event, data=body, encoded=b"")
-
-    def _remember(self, ref: str, body: Body) -> None:
-        self._recent[ref] = body
-        if len(self._recent) > self._capacity:
-            self._recent.popitem(last=False)

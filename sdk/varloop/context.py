@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections import OrderedDict
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from varloop.codec import encode_body, from_json, to_json
 from varloop.errors import ConflictError, EventError
 from varloop.events import BODIES, Body, Event, Memo, RunSubmitted
 from varloop.journal import Journal, memory_digest, step_key
+from varloop.recent import Recent
 from varloop.spec import RunSpec, parse
 from varloop.store import Store
 
@@ -41,8 +41,8 @@ class Resources:
         self.clock = clock or SystemClock()
         self.claims = Claims(store, types)
         self.types = types
-        self._journals: OrderedDict[str, Journal] = OrderedDict()
-        self._specs: OrderedDict[str, RunSpec] = OrderedDict()
+        self._journals: Recent[str, Journal] = Recent(self.CAPACITY)
+        self._specs: Recent[str, RunSpec] = Recent(self.CAPACITY)
 
     @cached_property
     def backends(self) -> Backends:
@@ -60,10 +60,10 @@ class Resources:
 
     def journal(self, run: str) -> Journal:
         """The journal of a run."""
-        if run not in self._journals:
-            _bounded(self._journals, run, Journal(self.store, run), self.CAPACITY)
-        self._journals.move_to_end(run)
-        return self._journals[run]
+        found = self._journals.recall(run)
+        if found is None:
+            found = self._journals[run] = Journal(self.store, run)
+        return found
 
     def register(self, event: Event[RunSubmitted]) -> None:
         """Take note of a submission, once.
@@ -98,17 +98,11 @@ class Resources:
         :raises EventError: if there is no such run.
         :raises SpecError: if its spec has faults.
         """
-        if run not in self._specs:
+        found = self._specs.recall(run)
+        if found is None:
             body = self.claims.redeem(self.submitted(run))
-            _bounded(self._specs, run, parse(body.spec), self.CAPACITY)  # type: ignore[attr-defined]
-        self._specs.move_to_end(run)
-        return self._specs[run]
-
-
-def _bounded(cache: OrderedDict[str, Any], key: str, value: Any, capacity: int) -> None:
-    cache[key] = value
-    if len(cache) > capacity:
-        cache.popitem(last=False)
+            found = self._specs[run] = parse(body.spec)  # type: ignore[attr-defined]
+        return found
 
 
 class Context:

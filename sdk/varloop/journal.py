@@ -7,7 +7,6 @@ with create-if-absent: whoever writes first decides, everybody else takes what i
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -15,6 +14,7 @@ import msgspec
 
 from varloop.errors import CorruptObject, MissingObject
 from varloop.events import Memo
+from varloop.recent import Recent
 from varloop.store import Store
 
 __all__ = ["Call", "Journal", "Once", "Record", "list_runs", "step_key"]
@@ -59,7 +59,7 @@ class Journal:
         self.run = run
         self._store = store
         self._prefix = f"runs/{run}/journal/"
-        self._recent: OrderedDict[str, bytes] = OrderedDict()
+        self._recent: Recent[str, bytes] = Recent(self.CAPACITY)
         self._latest = -2
 
     def once(self, key: str, compute: Callable[[], bytes], *, expect_new: bool = False) -> Once[bytes]:
@@ -86,9 +86,8 @@ class Journal:
 
     def find(self, key: str) -> bytes | None:
         """The recorded bytes, or None."""
-        if key in self._recent:
-            self._recent.move_to_end(key)
-            return self._recent[key]
+        if (known := self._recent.recall(key)) is not None:
+            return known
         data = self._store.find(self._prefix + key)
         if data is not None:
             self._keep(key, data)
@@ -133,8 +132,6 @@ class Journal:
     def _keep(self, key: str, data: bytes) -> None:
         self._recent[key] = data
         self._latest = max(self._latest, iteration_of(key))
-        if len(self._recent) > self.CAPACITY:
-            self._recent.popitem(last=False)
 
 
 _records = msgspec.json.Decoder(Record)

@@ -180,11 +180,13 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that serves many runs keeps journals and specs of the latest only."""
     monkeypatch.setattr(Resources, "CAPACITY", 3)
     shared = resources()
-    for number in range(10):
-        assert context(shared, run=f"r{number}").spec.seed == 7
-        shared.journal(f"r{number}").once("k", bytes)
+    specs = [context(shared, run=f"r{number}").spec for number in range(10)]
+    journals = [shared.journal(f"r{number}") for number in range(10)]
+    journals[0].once("k", bytes)
 
-    assert len(shared._journals) == len(shared._specs) == 3
+    assert shared.spec("r9") is specs[9]
+    assert shared.spec("r0") is not specs[0]
+    assert shared.journal("r0") is not journals[0]
     assert shared.journal("r0").find("k") == b""
 
 

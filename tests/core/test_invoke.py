@@ -28,7 +28,7 @@ from varloop.events import (
     RunSubmitted,
     event_id,
 )
-from varloop.host import Outcome, Verdict
+from varloop.host import Invoker, Outcome, Verdict
 from varloop.journal import Record, read_record, step_key, write_record
 from varloop.store.memory import MemoryStore
 
@@ -159,14 +159,14 @@ def test_a_confirmed_event_is_dropped_without_a_look() -> None:
     assert store.operations == spent
 
 
-def test_memory_of_confirmed_events_is_bounded() -> None:
+def test_memory_of_confirmed_events_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The memory of confirmed events forgets the oldest; the journal does not."""
+    monkeypatch.setattr(Invoker, "SEEN", 2)
     toy = Toy()
     host = invoker(toy.app)
-    host.SEEN = 2
-    deliver(host, SUBMITTED)
+    known = [host.confirmed(event.id) for event, _ in deliver(host, SUBMITTED)]
 
-    assert len(host._seen) == 2
+    assert known == [False] * (len(known) - 2) + [True, True]
     assert host.invoke(SUBMITTED).verdict is Verdict.DROP
     assert toy.calls["encode r 0"] == 1
 

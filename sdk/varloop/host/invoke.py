@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
@@ -25,6 +25,7 @@ from varloop.errors import (
 )
 from varloop.events import Body, Event, RunFailed, RunSubmitted, Terminal, event_id
 from varloop.journal import Call, Journal, Record, read_record, step_key, write_record
+from varloop.recent import Recent
 from varloop.secrets import mask
 
 __all__ = ["Invoker", "Outcome", "Verdict"]
@@ -87,8 +88,8 @@ class Invoker:
         self.host = host
         self.max_attempts = max_attempts
         self.patience = patience
-        self._seen: OrderedDict[str, None] = OrderedDict()
-        self.calls: OrderedDict[str, deque[Call]] = OrderedDict()
+        self._seen: Recent[str, None] = Recent(self.SEEN)
+        self.calls: Recent[str, deque[Call]] = Recent(self.RUNS)
         """calls not in any record yet, by run"""
 
     def invoke(self, event: Event[Any], attempt: int = 1, safe: Callable[[], None] = lambda: None) -> Outcome:
@@ -118,8 +119,6 @@ class Invoker:
         """
         if _own(event):
             self._seen[event.id] = None
-        if len(self._seen) > self.SEEN:
-            self._seen.popitem(last=False)
 
     def confirmed(self, id: str) -> bool:
         """Whether an event of our own was dealt with here. For any thread."""
@@ -225,10 +224,10 @@ class _Step:
 
     def _note(self, call: Call) -> None:
         """Keep a call for the next record of its run."""
-        calls = self._invoker.calls
-        calls.setdefault(self._event.run, deque(maxlen=self._invoker.CALLS)).append(call)
-        if len(calls) > self._invoker.RUNS:
-            calls.popitem(last=False)
+        calls, run = self._invoker.calls, self._event.run
+        if run not in calls:
+            calls[run] = deque(maxlen=self._invoker.CALLS)
+        calls[run].append(call)
 
     def fail(self, error: PermanentError) -> tuple[Event[Any], ...]:
         """End the run without calling the function."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,6 +22,7 @@ from varloop.quantum.backends import Backend
 from varloop.quantum.circuits import from_qpy, to_qpy
 from varloop.quantum.grouping import Group
 from varloop.quantum.objective import Mode, Objective, mode_of
+from varloop.recent import Recent
 from varloop.spec import RunSpec
 from varloop.store import Store
 
@@ -147,15 +147,10 @@ class TemplatePool:
         """found in memory"""
         self.store_hits = 0
         self.compiles = 0
-        self._store, self._capacity = store, capacity
-        self._kept: OrderedDict[tuple[str, bytes], Template] = OrderedDict()
-        self._keys: OrderedDict[bytes, str] = OrderedDict()
+        self._store = store
+        self._kept: Recent[tuple[str, bytes], Template] = Recent(capacity)
+        self._keys: Recent[bytes, str] = Recent(capacity)
         self._lock = threading.RLock()
-
-    @property
-    def misses(self) -> int:
-        """Not found in memory."""
-        return self.store_hits + self.compiles
 
     def of(self, spec: RunSpec, backend: Backend) -> Template:
         """The template of a spec; compiled, and stored for everybody, if nobody did yet.
@@ -169,7 +164,7 @@ class TemplatePool:
                 return self.get(self._keys[identity], spec, backend)
             key, compile_now = _draft(spec, backend)
             found = self._recall(key, spec) or self._load(key, spec) or self._publish(compile_now(), spec)
-            _bounded(self._keys, identity, key, self._capacity)
+            self._keys[identity] = key
             return found
 
     def get(self, key: str, spec: RunSpec, backend: Backend) -> Template:
@@ -191,11 +186,9 @@ class TemplatePool:
             return self._publish(compile_now(), spec)
 
     def _recall(self, key: str, spec: RunSpec) -> Template | None:
-        place = key, _digest(spec.problem)
-        found = self._kept.get(place)
+        found = self._kept.recall((key, _digest(spec.problem)))
         if found is not None:
             self.hits += 1
-            self._kept.move_to_end(place)
         return found
 
     def _load(self, key: str, spec: RunSpec) -> Template | None:
@@ -206,13 +199,13 @@ class TemplatePool:
         if template.key != key:
             raise CorruptObject(f"object templates/{key} holds the template {template.key}")
         self.store_hits += 1
-        _bounded(self._kept, (key, _digest(spec.problem)), template, self._capacity)
+        self._kept[key, _digest(spec.problem)] = template
         return template
 
     def _publish(self, template: Template, spec: RunSpec) -> Template:
         self._store.create(f"templates/{template.key}", template.to_bytes())
         self.compiles += 1
-        _bounded(self._kept, (template.key, _digest(spec.problem)), template, self._capacity)
+        self._kept[template.key, _digest(spec.problem)] = template
         return template
 
 
@@ -259,10 +252,3 @@ def _identity(spec: RunSpec, backend: Backend) -> bytes:
 
 def _digest(data: object) -> bytes:
     return hashlib.sha256(msgspec.json.encode(data, order="sorted")).digest()
-
-
-def _bounded(cache: OrderedDict[Any, Any], key: object, value: object, capacity: int) -> None:
-    cache[key] = value
-    cache.move_to_end(key)
-    if len(cache) > capacity:
-        cache.popitem(last=False)
