@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from varloop.app import App
-    from varloop.client import Run, build_spec, embedded, submit
+    from varloop.client import Run, embedded, submit
     from varloop.context import Context
     from varloop.errors import (
         EventError,
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         VarloopError,
     )
     from varloop.events import Body, Event
+    from varloop.inputs import build_spec
     from varloop.remote import connect
     from varloop.spec import (
         Budget,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "app": ("App",),
-    "client": ("Run", "build_spec", "embedded", "submit"),
+    "client": ("Run", "embedded", "submit"),
     "context": ("Context",),
     "errors": (
         "EventError",
@@ -49,6 +50,7 @@ _HOMES = {
         "VarloopError",
     ),
     "events": ("Body", "Event"),
+    "inputs": ("build_spec",),
     "remote": ("connect",),
     "spec": ("Budget", "CircuitSpec", "Energy", "Ising", "MaxCut", "OptimizerSpec", "Qubo", "RunSpec"),
 }

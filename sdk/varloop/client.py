@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -23,7 +24,8 @@ from varloop.events import (
     RunSubmitted,
     Terminal,
 )
-from varloop.spec import Budget, CircuitSpec, Energy, Gradient, Mitigation, OptimizerSpec, Problem, RunSpec
+from varloop.inputs import build_spec
+from varloop.spec import Budget, CircuitSpec, Gradient, Mitigation, OptimizerSpec, Problem, RunSpec
 from varloop.store import Store, open_store
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
     from varloop.host.embedded import EmbeddedHost
 
-__all__ = ["Client", "EmbeddedClient", "Run", "build_spec", "submit"]
+__all__ = ["Client", "EmbeddedClient", "Run", "embedded", "submit"]
 
 SOURCE = "app/varloop-python"
 
@@ -59,7 +61,7 @@ class Run:
         raise RunEnded(
             "the run stopped before its end" + self.client.why(self.id),
             run=self.id,
-            hint=f"varloop resume {self.id}",
+            hint=f"resume() on it, or: varloop resume {self.id}",
         )
 
     def result(self) -> RunCompleted:
@@ -171,6 +173,13 @@ class EmbeddedClient(Client):
         super().__init__(host.resources, **options)
         self.host = host
 
+    def submit(self, spec: RunSpec | dict[str, Any], *, run: str = "", pipeline: App | str = DEFAULT) -> Run:
+        name = pipeline.pipeline if isinstance(pipeline, App) else pipeline
+        if name not in self.host.pipelines:
+            known = ", ".join(sorted(self.host.pipelines))
+            raise UsageError(f"no pipeline {name!r} here, only {known}", hint="give its App too")
+        return super().submit(spec, run=run, pipeline=pipeline)
+
     def publish(self, *events: Event[Any]) -> None:
         for event in events:
             self.host.publish(event)
@@ -189,58 +198,14 @@ def _run_id(id: str) -> str:
     return id
 
 
-def embedded(store: Store | str = "memory:", apps: Iterable[App] = ()) -> EmbeddedClient:
+def embedded(store: Store | str | PathLike[str] = "memory:", apps: Iterable[App] = ()) -> EmbeddedClient:
     """A client whose functions run in this process: the installed ones and those of your own apps."""
     from varloop.host import load_pipelines
     from varloop.host.embedded import EmbeddedHost
 
     pipelines = load_pipelines(apps)
-    place = open_store(store) if isinstance(store, str) else store
+    place = store if isinstance(store, Store) else open_store(store)
     return EmbeddedClient(EmbeddedHost(pipelines, Resources(place, types=pipelines.types)))
-
-
-def build_spec(
-    *,
-    circuit: QuantumCircuit | CircuitSpec | None = None,
-    observable: SparsePauliOp | list[tuple[str, float]] | None = None,
-    problem: Problem | None = None,
-    optimizer: str | OptimizerSpec = "spsa",
-    backend: str = "aer",
-    shots: int | None = None,
-    seed: int = 0,
-    budget: Budget | int = 100,
-    initial: Iterable[float] | None = None,
-    gradient: Gradient = "auto",
-    mitigation: Mitigation = "none",
-) -> RunSpec:
-    """A run spec from what a Python program has at hand.
-
-    :param circuit: any parametric circuit without measurements; may be left out for QAOA.
-    :param observable: what to minimise the expectation value of; short for ``problem=Energy(…)``.
-    :param budget: a budget, or just the number of iterations.
-    :raises UsageError: if not exactly one of observable and problem is given.
-    """
-    if (observable is None) == (problem is None):
-        raise UsageError("give either an observable or a problem")
-    if circuit is not None and not isinstance(circuit, CircuitSpec):
-        from varloop.quantum.circuits import spec_of
-
-        circuit = spec_of(circuit)
-    if observable is not None:
-        problem = Energy(observable=_terms(observable))
-    assert problem is not None  # noqa: S101
-    return RunSpec(
-        problem=problem,
-        circuit=circuit,
-        initial=None if initial is None else [float(x) for x in initial],
-        optimizer=OptimizerSpec(name=optimizer) if isinstance(optimizer, str) else optimizer,
-        backend=backend,
-        shots=shots,
-        seed=seed,
-        gradient=gradient,
-        mitigation=mitigation,
-        budget=Budget(iterations=budget) if isinstance(budget, int) else budget,
-    )
 
 
 def _plain(value: Any) -> Any:
@@ -250,29 +215,69 @@ def _plain(value: Any) -> Any:
     raise UsageError(f"a spec cannot hold a {type(value).__name__}")
 
 
-def _terms(observable: SparsePauliOp | list[tuple[str, float]]) -> list[tuple[str, float]]:
-    """Labels and real coefficients."""
-    if isinstance(observable, list):
-        return observable
-    terms = [(label, complex(coefficient)) for label, coefficient in observable.to_list()]
-    if bad := [label for label, coefficient in terms if abs(coefficient.imag) > 1e-12]:
-        raise UsageError(f"the observable is not Hermitian: {bad[0]} has a complex coefficient")
-    return [(label, coefficient.real) for label, coefficient in terms]
-
-
 def submit(
     *,
-    store: Store | str = "memory:",
+    circuit: QuantumCircuit | CircuitSpec | None = None,
+    observable: SparsePauliOp | Sequence[tuple[str, float]] | None = None,
+    problem: Problem | None = None,
+    optimizer: str | OptimizerSpec = "spsa",
+    backend: str = "aer",
+    shots: int | None = None,
+    seed: int = 0,
+    budget: Budget | int = 100,
+    initial: Iterable[float] | None = None,
+    gradient: Gradient = "auto",
+    mitigation: Mitigation = "none",
+    optimization_level: int = 1,
+    store: Store | str | PathLike[str] = "memory:",
     pipeline: App | str = DEFAULT,
     run: str = "",
-    **spec: Any,
 ) -> Run:
-    """Submit a run to this very process; see :func:`build_spec` for what defines a run.
+    """Submit a run to this very process: minimise ⟨observable⟩, or the cost of a binary problem.
+
+        run = varloop.submit(circuit=ansatz, observable=hamiltonian, shots=1024, seed=7, budget=60)
+        result = run.result()
+        print(result.value, "±", result.error, "at", result.parameters)
 
     It makes progress while its :meth:`Run.watch` is iterated or its :meth:`Run.result` is waited for.
 
+    :param circuit: the ansatz: any circuit of Qiskit's with at least one free parameter; measurements at its end
+        are removed. A binary problem may do without: QAOA.
+    :param observable: a Hermitian SparsePauliOp, or pairs of Pauli label and real coefficient; the rightmost letter
+        acts on qubit 0, as in Qiskit. Short for ``problem=varloop.Energy(…)``.
+    :param problem: Energy, MaxCut, Qubo or Ising; give this or an observable.
+    :param optimizer: spsa, adam, gradient-descent, rotosolve, cobyla or l-bfgs-b (:mod:`varloop.optimizers` says
+        which is for what), or an OptimizerSpec with options of its own.
+    :param backend: aer, or aer:fake_NAME (fake_torino, …): a device simulated with its noise.
+    :param shots: of each circuit; None is exact, without any sampling error.
+    :param seed: of everything random: the same arguments give the same result, bit for bit.
+    :param budget: iterations, or a Budget of iterations, shots, deadline (seconds) and tolerance.
+    :param initial: first parameters in the order of ``circuit.parameters``, radians; None draws them from the seed,
+        normal around 0 with a standard deviation of 0.1.
+    :param gradient: parameter-shift, finite-difference or spsa, for optimizers that need one; auto takes
+        parameter-shift where every gate has a rule, else finite-difference.
+    :param mitigation: readout undoes misread qubits in expectation values; needs shots.
+    :param optimization_level: of Qiskit's transpiler, 0–3.
     :param store: where its journal lies: ``memory:``, or a folder, which lets any process resume it.
     :param pipeline: an app of your own, or the name of a pipeline.
+    :param run: its id; a new one by default. The same id and arguments again are the same run.
+    :raises UsageError: if an argument is of a kind that no spec can hold. Faults of the spec itself end the run:
+        :meth:`Run.result` raises RunEnded with all of them.
+    :raises ConflictError: if the store has a run of this id with another spec.
     """
+    spec = build_spec(
+        circuit=circuit,
+        observable=observable,
+        problem=problem,
+        optimizer=optimizer,
+        backend=backend,
+        shots=shots,
+        seed=seed,
+        budget=budget,
+        initial=initial,
+        gradient=gradient,
+        mitigation=mitigation,
+        optimization_level=optimization_level,
+    )
     apps = [pipeline] if isinstance(pipeline, App) else []
-    return embedded(store, apps).submit(build_spec(**spec), run=run, pipeline=pipeline)
+    return embedded(store, apps).submit(spec, run=run, pipeline=pipeline)

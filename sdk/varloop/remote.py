@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from os import PathLike
 from typing import Any, Protocol
 
 from varloop.bus.http import HttpPublisher
@@ -49,7 +50,7 @@ class RemoteClient(Client):
             self.resources.clock.sleep(LOOK)
 
 
-def connect(url: str, store: Store | str) -> RemoteClient:
+def connect(url: str, store: Store | str | PathLike[str]) -> RemoteClient:
     """A client of functions that run elsewhere.
 
     :param url: a Knative Broker, ``http(s)://HOST/NAMESPACE/BROKER``, or ``kafka://HOST:PORT/TOPIC``, as
@@ -57,7 +58,7 @@ def connect(url: str, store: Store | str) -> RemoteClient:
     :param store: the store that the functions use, or its URL as seen from here.
     :raises UsageError: if there is no bus of this kind.
     """
-    place = open_store(store) if isinstance(store, str) else store
+    place = store if isinstance(store, Store) else open_store(store)
     return RemoteClient(_publisher(url), Resources(place))
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import msgspec
@@ -10,11 +11,12 @@ import toy
 from core.toys import Toy
 from varloop import runs
 from varloop.app import App, Pipelines
-from varloop.client import EmbeddedClient, Run, build_spec, embedded, submit
+from varloop.client import EmbeddedClient, Run, embedded, submit
 from varloop.context import Context, Resources
 from varloop.errors import ConflictError, EventError, RunEnded, UsageError
 from varloop.events import CircuitExecuted, Event, ObjectiveEvaluated, RunCompleted, RunSubmitted
 from varloop.host.embedded import EmbeddedHost
+from varloop.inputs import build_spec
 from varloop.spec import Budget, CircuitSpec, Energy, MaxCut, OptimizerSpec, RunSpec
 from varloop.store.folder import FolderStore
 from varloop.store.memory import MemoryStore
@@ -154,7 +156,9 @@ def test_a_run_that_stopped() -> None:
     client = a_client(app)
     client.submit({"start": 3.0}, run="r")
 
-    with pytest.raises(RunEnded, match=r"run r: the run stopped before its end \(varloop resume r\)"):
+    with pytest.raises(
+        RunEnded, match=r"run r: the run stopped before its end \(resume\(\) on it, or: varloop"
+    ):
         client.run("r").result()
 
     @app.function(on=RunSubmitted)
@@ -295,6 +299,67 @@ def test_a_spec_from_qiskits_objects() -> None:
         build_spec(circuit=real_amplitudes(2), observable=SparsePauliOp(["ZX"], [0.5j]))
 
 
+def test_kinds_of_observables() -> None:
+    """A Pauli or its label is an observable of one term; terms are taken as they are."""
+    from qiskit.quantum_info import Pauli, PauliList
+
+    def terms(observable: Any) -> Any:
+        problem = build_spec(observable=observable).problem
+        assert isinstance(problem, Energy)
+        return problem.observable
+
+    assert terms("ZX") == terms(Pauli("ZX")) == terms((("ZX", 1.0),)) == [("ZX", 1.0)]
+    assert terms(PauliList(["ZX", "IY"])) == [("ZX", 1.0), ("IY", 1.0)]
+
+
+def unbound() -> Any:
+    """An operator with a free coefficient."""
+    from qiskit.circuit import Parameter
+    from qiskit.quantum_info import SparsePauliOp
+
+    return SparsePauliOp(["Z"], np.array([Parameter("J")]))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"observable": np.eye(2)}, "the observable is a ndarray, expected a SparsePauliOp"),
+        ({"observable": {"Z": 1.0}}, "the observable is a dict, expected a SparsePauliOp"),
+        ({"observable": unbound}, "the observable has coefficients with free parameters"),
+        ({"circuit": "efficient_su2"}, "the circuit is a str, expected a QuantumCircuit"),
+        ({"initial": np.zeros((1, 2))}, "initial: .*flat list of numbers"),
+        ({"initial": "small"}, "initial: could not convert string to float"),
+    ],
+    ids=str,
+)
+def test_what_is_no_circuit_observable_or_point(given: dict[str, Any], message: str) -> None:
+    """An argument of the wrong kind is named, with what is expected."""
+    observable = given.get("observable", "Z")
+    with pytest.raises(UsageError, match=message):
+        build_spec(**{**given, "observable": observable() if callable(observable) else observable})
+
+
+def test_a_budget_of_numpys() -> None:
+    """An integer of any kind is a number of iterations."""
+    assert build_spec(problem=RING, budget=np.int64(7)).budget == Budget(iterations=7)  # type: ignore[arg-type]
+
+
+def test_submitting_to_a_pipeline_that_is_not_here() -> None:
+    """Nothing is stored for a pipeline that nobody would serve."""
+    client = a_client(Toy().app)
+
+    with pytest.raises(UsageError, match="no pipeline 'mine' here, only default"):
+        client.submit({"start": 3.0}, pipeline=App("mine"))
+    assert list(client.resources.store.keys()) == []
+
+
+def test_help_suffices() -> None:
+    """The help on `submit` names every argument with its default, and says what each one means."""
+    names = inspect.signature(submit).parameters
+    assert all(f":param {name}: " in (submit.__doc__ or "") for name in names)
+    assert {**inspect.signature(build_spec).parameters}.items() <= names.items()
+
+
 @pytest.mark.parametrize("given", [{}, {"observable": [("Z", 1.0)], "problem": RING}])
 def test_one_thing_is_minimised(given: dict[str, Any]) -> None:
     """A spec has either an observable or a problem."""
@@ -319,7 +384,7 @@ def test_submit_does_it_all(tmp_path: Any) -> None:
         "budget": 3,
     }
     plain = submit(**what).result()
-    run = submit(**what, store=str(tmp_path), run="mine", pipeline=app)
+    run = submit(**what, store=tmp_path, run="mine", pipeline=app)
 
     assert run.result().value == pytest.approx(2 * plain.value)
     assert plain.value == pytest.approx(-1.0)

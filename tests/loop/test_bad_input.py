@@ -44,7 +44,7 @@ def good_qpy() -> bytes:
     """QPY of a circuit that is all right."""
     from qiskit.circuit.library import real_amplitudes
 
-    from varloop.client import build_spec
+    from varloop.inputs import build_spec
 
     spec = build_spec(circuit=real_amplitudes(2, reps=1), observable=[("ZZ", 1.0)])
     assert spec.circuit is not None

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from varloop.errors import CircuitError, VarloopError
+from varloop.errors import CircuitError, UsageError, VarloopError
 from varloop.spec import CircuitSpec
 
 if TYPE_CHECKING:
@@ -105,8 +105,16 @@ def load(spec: CircuitSpec) -> QuantumCircuit:
 def spec_of(circuit: QuantumCircuit) -> CircuitSpec:
     """The spec that describes this circuit, as QPY.
 
+    :raises UsageError: it is no circuit.
     :raises CircuitError: the circuit holds something QPY cannot express.
     """
+    from qiskit.circuit import QuantumCircuit
+
+    if not isinstance(circuit, QuantumCircuit):
+        raise UsageError(
+            f"the circuit is a {type(circuit).__name__}, expected a QuantumCircuit",
+            hint="varloop.CircuitSpec(library=…) names one of Qiskit's library, qasm=… takes OpenQASM",
+        )
     return CircuitSpec(qpy=base64.b64encode(to_qpy(circuit)).decode("ascii"))
 
 

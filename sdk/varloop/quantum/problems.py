@@ -6,20 +6,20 @@ so a spin is the eigenvalue of Z on its qubit, and variable i is qubit i is bit 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from varloop.errors import SpecError
+from varloop.errors import SpecError, UsageError
 from varloop.spec import Energy, Ising, MaxCut, Problem, Qubo, RunSpec, Weight
 
 if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
     from qiskit.quantum_info import SparsePauliOp
 
-__all__ = ["Binary", "ansatz", "costs", "cvar_share", "is_binary", "num_qubits", "observable"]
+__all__ = ["Binary", "ansatz", "costs", "cvar_share", "is_binary", "num_qubits", "observable", "terms"]
 
 Binary = Qubo | Ising | MaxCut
 Edge = tuple[int, int]
@@ -63,6 +63,32 @@ def observable(problem: Problem) -> SparsePauliOp:
     terms += [("Z", [i], fields[i]) for i in range(len(fields)) if fields[i]]
     terms += [("ZZ", [i, j], weight) for (i, j), weight in couplings.items()]
     return SparsePauliOp.from_sparse_list(terms, num_qubits=len(fields))
+
+
+def terms(given: SparsePauliOp | Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
+    """Pauli labels and real coefficients of an observable.
+
+    :param given: an operator, anything that Qiskit makes a SparsePauliOp of (a Pauli, a label), or the terms.
+    :raises UsageError: if it is something else, not Hermitian, or has free parameters.
+    """
+    if isinstance(given, list | tuple):
+        return list(given)
+    from qiskit.quantum_info import Pauli, PauliList, SparsePauliOp
+
+    if isinstance(given, str | Pauli | PauliList):
+        given = SparsePauliOp(given)
+    if not isinstance(given, SparsePauliOp):
+        raise UsageError(
+            f"the observable is a {type(given).__name__}, expected a SparsePauliOp",
+            hint="SparsePauliOp.from_operator(…) makes one of a matrix",
+        )
+    try:
+        numbers = [(label, complex(coefficient)) for label, coefficient in given.to_list()]
+    except TypeError as error:
+        raise UsageError("the observable has coefficients with free parameters", hint="bind them") from error
+    if bad := [label for label, coefficient in numbers if abs(coefficient.imag) > 1e-12]:
+        raise UsageError(f"the observable is not Hermitian: {bad[0]} has a complex coefficient")
+    return [(label, coefficient.real) for label, coefficient in numbers]
 
 
 def costs(problem: Binary, outcomes: ArrayLike) -> NDArray[np.float64]:

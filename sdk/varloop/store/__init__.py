@@ -10,6 +10,7 @@ import hashlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from os import PathLike, fspath
 
 from varloop.errors import CorruptObject, MissingObject, PermanentError, UsageError
 
@@ -120,12 +121,13 @@ def _seal(data: bytes) -> bytes:
     return hashlib.sha256(data).digest() + b"\n" + data
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str | PathLike[str]) -> Store:
     """Open a store by its URL: ``memory:``, a folder (``folder:PATH`` or a plain path) or ``s3://…``.
 
     :raises UsageError: for an unknown scheme or a store that cannot be used as it is.
     :raises MissingExtra: if its client is not installed.
     """
+    url = fspath(url)
     scheme, separator, rest = url.partition(":")
     if url == "memory:":
         from varloop.store.memory import MemoryStore
