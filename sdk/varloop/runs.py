@@ -9,11 +9,12 @@ import msgspec
 
 from varloop.codec import from_json
 from varloop.context import Resources
+from varloop.errors import EventError, PermanentError
 from varloop.events import CancelRequested, Event, RunCancelled, RunCompleted, RunFailed, Solution
-from varloop.journal import Call, Record, iteration_of, read_record, step_key
+from varloop.journal import Call, Record, iteration_of, list_runs, read_record, step_key
 from varloop.loop import Loop
 
-__all__ = ["Iteration", "RunState", "calls", "ending", "finished", "history", "pending", "state"]
+__all__ = ["Iteration", "RunState", "calls", "ending", "finished", "history", "pending", "state", "states"]
 
 
 class Iteration(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +39,8 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
 
     run: str
     state: str
-    """running, completed, failed or cancelled; running includes a run that stopped and can be resumed"""
+    """running, completed, failed or cancelled; running includes a run that stopped and can be resumed.
+    unreadable in :func:`states`, if what the store holds is damaged or no run"""
     pipeline: str
     submitted: float
     """seconds since the epoch"""
@@ -72,6 +74,19 @@ def state(resources: Resources, run: str) -> RunState:
         shots=loop.shots if loop else 0,
         outcome=end.data if end else None,
     )
+
+
+def states(resources: Resources) -> list[RunState]:
+    """Where every run of the store stands, the newest first. One that cannot be read hides no other."""
+    found = [_state(resources, run) for run in list_runs(resources.store)]
+    return sorted(found, key=lambda state: state.submitted, reverse=True)
+
+
+def _state(resources: Resources, run: str) -> RunState:
+    try:
+        return state(resources, run)
+    except (EventError, PermanentError):
+        return RunState(run=run, state="unreadable", pipeline="", submitted=0.0, iterations=0)
 
 
 def ending(resources: Resources, run: str) -> Event[Any] | None:

@@ -86,6 +86,18 @@ def test_runs_lists_the_newest_first(program: Program) -> None:
     assert [each["run"] for each in program.json("runs")] == ["later", "mine"]
 
 
+def test_a_damaged_run_hides_no_other(program: Program) -> None:
+    """It is listed as unreadable; asking for it says why."""
+    program(*RUN)
+    damaged = program.folder / ".varloop/runs/later/submitted"
+    damaged.parent.mkdir()
+    damaged.write_text("junk")
+
+    lines = program("runs").stdout.splitlines()
+    assert [line.split()[:2] for line in lines[1:]] == [["mine", "completed"], ["later", "unreadable"]]
+    assert "does not match its digest" in program("status", "later", code=1).stderr
+
+
 def test_an_empty_store_says_how_to_begin(program: Program) -> None:
     """No runs is no error."""
     assert program("runs").stdout == "no runs yet; start one:  varloop run h2\n"

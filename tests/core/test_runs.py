@@ -119,6 +119,20 @@ def test_an_unknown_run() -> None:
             ask(resources, "ghost")
 
 
+def test_what_cannot_be_read_hides_no_run() -> None:
+    """Among all runs, a damaged one and what is no run at all are told as such, last."""
+    store = MemoryStore()
+    resources = a_toy_run(store)
+    store.put("runs/broken/submitted", b"no event")
+    store.put("runs/stray", b"")
+
+    assert [(each.run, each.state) for each in runs.states(resources)] == [
+        ("r", "completed"),
+        ("broken", "unreadable"),
+        ("stray", "unreadable"),
+    ]
+
+
 def test_an_end_too_large_for_an_event() -> None:
     """An end that travels as a claim is an end all the same: for its state, its result and who waits."""
     app = App()

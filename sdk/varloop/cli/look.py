@@ -74,7 +74,7 @@ def _table(states: list[RunState]) -> None:
     from varloop.clock import SystemClock
 
     clock: Clock = SystemClock()
-    colours = {"completed": "green", "failed": "red", "cancelled": "yellow"}
+    colours = {"completed": "green", "failed": "red", "cancelled": "yellow", "unreadable": "red"}
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("run", "state", "iterations", "value", "shots", "submitted"):
         table.add_column(name, justify="right" if name in ("iterations", "shots") else "left", no_wrap=True)
@@ -85,7 +85,7 @@ def _table(states: list[RunState]) -> None:
             str(state.iterations),
             "" if state.value is None else with_error(*_value(state)),
             f"{state.shots:,}" if state.shots else "",
-            text.ago(clock.now() - state.submitted),
+            text.ago(clock.now() - state.submitted) if state.submitted else "",
         )
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(table)
@@ -177,12 +177,9 @@ def _state(run: str, server: str | None, store: str) -> RunState:
 
 def _states(server: str | None, store: str) -> list[RunState]:
     from varloop import runs
-    from varloop.journal import list_runs
 
     if server:
         from varloop.cli.remote import Remote
 
         return Remote(server).states()
-    here = common.resources(store)
-    states = [runs.state(here, run) for run in list_runs(here.store)]
-    return sorted(states, key=lambda state: state.submitted, reverse=True)
+    return runs.states(common.resources(store))
