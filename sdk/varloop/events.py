@@ -159,7 +159,6 @@ class ObjectiveEvaluated(Body, frozen=True, kw_only=True):
     """shots this iteration used"""
     solution: Solution | None = None
     """best assignment seen in this iteration, for binary problems"""
-    diagnostics: dict[str, float] = {}
 
 
 class RunCompleted(Body, frozen=True, kw_only=True):

@@ -74,7 +74,6 @@ bodies: st.SearchStrategy[Body] = st.one_of(
         gradient=st.none() | vectors,
         shots=counts,
         solution=st.none() | solutions,
-        diagnostics=st.dictionaries(text, numbers, max_size=2),
     ),
     st.builds(
         RunCompleted,
