@@ -1,8 +1,8 @@
 """Pure codecs between :class:`~varloop.events.Event` and CloudEvents 1.0 on JSON, HTTP and Kafka.
 
 No client library and no I/O here. Verbs: ``to_json``/``from_json`` (structured JSON, also the journal's
-form), ``to_http``/``from_http``/``batch_from_http`` and ``to_kafka``/``from_kafka`` (binary by default,
-structured accepted). Every fault of foreign bytes is a :class:`~varloop.errors.SchemaError`.
+form), ``batch_to_json``/``batch_from_json``, ``to_http``/``from_http`` and ``to_kafka``/``from_kafka`` (binary
+by default, structured accepted). Every fault of foreign bytes is a :class:`~varloop.errors.SchemaError`.
 """
 
 from __future__ import annotations

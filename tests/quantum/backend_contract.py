@@ -18,7 +18,8 @@ from varloop.errors import CircuitError
 from varloop.events import CircuitExecuted, Job, Memo, Request, Samples
 from varloop.quantum.backends import Backend, Backends, Execution
 from varloop.quantum.circuits import spec_of
-from varloop.quantum.estimate import cell, estimate
+from varloop.quantum.estimate import estimate
+from varloop.quantum.samples import cell
 from varloop.quantum.templates import Template, TemplatePool
 from varloop.spec import Energy, MaxCut, RunSpec
 from varloop.store.memory import MemoryStore

@@ -11,9 +11,9 @@ from quantum.batches import measured, template
 from varloop.errors import CircuitError, CorruptObject
 from varloop.events import CircuitExecuted, Samples
 from varloop.quantum.backends.sampling import draw
-from varloop.quantum.estimate import best_solution, cell, cvar, estimate, pack
+from varloop.quantum.estimate import best_solution, cvar, estimate
 from varloop.quantum.objective import Objective
-from varloop.quantum.samples import columns, from_counts
+from varloop.quantum.samples import cell, columns, from_counts, pack
 from varloop.spec import Energy, Ising, MaxCut, Qubo
 
 Array = NDArray[np.float64]

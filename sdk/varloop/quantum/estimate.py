@@ -11,14 +11,14 @@ from varloop.errors import CircuitError, CorruptObject
 from varloop.events import CircuitExecuted, Samples, Solution
 from varloop.quantum.problems import Binary, costs, is_binary
 from varloop.quantum.readout import duals
-from varloop.quantum.samples import cell, columns, pack
+from varloop.quantum.samples import cell, columns
 from varloop.spec import Problem
 
 if TYPE_CHECKING:
     from varloop.quantum.objective import Objective
     from varloop.quantum.templates import Template
 
-__all__ = ["best_solution", "cell", "cvar", "estimate", "pack"]
+__all__ = ["best_solution", "cvar", "estimate"]
 
 Estimate = tuple[NDArray[np.float64], NDArray[np.float64]]
 
