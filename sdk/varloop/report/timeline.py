@@ -147,40 +147,35 @@ def _lane(name: str, place: float) -> Html:
 
 
 def _call(call: Call, axis: Time, place: float, origin: float) -> Html:
-    begin, end = axis(call.started), axis(call.ended)
     where = f"\nin {call.host}" if call.host else ""
     tip = (
         f"{call.function}, iteration {call.iteration + 1}\ntook {duration(call.ended - call.started)}\n"
         f"began after {duration(call.started - origin)}{where}"
     )
-    return el(
-        "rect",
-        x=begin,
-        y=float(place + 5),
-        width=max(end - begin, 0.6),
-        height=22.0,
-        class_=f"f-{call.function if call.function in ORDER else 'other'}",
-        data_tip=tip,
-    )
+    return _span(axis, call, place + 5, 22.0, _colour(call.function), tip)
 
 
 def _job(ran: Ran, axis: Time, place: float) -> Html:
-    begin, end = axis(ran.started), axis(ran.ended)
     job = ran.job
     shots = f", {job.shots:,} shots" if job.shots else ", exact"
     tip = (
         f"job of iteration {ran.iteration + 1} on {job.backend}\ntook {duration(job.seconds)}\n"
         f"{count(job.circuits, 'circuit')} in {count(job.rows, 'row')}{shots}"
     )
+    return _span(axis, ran, place + 12, 8.0, "job", tip)
+
+
+def _span(axis: Time, ran: Call | Ran, y: float, height: float, kind: str, tip: str) -> Html:
+    """From when it began to when it ended, wide enough to be seen."""
+    begin, end = axis(ran.started), axis(ran.ended)
     return el(
-        "rect",
-        x=begin,
-        y=float(place + 12),
-        width=max(end - begin, 0.6),
-        height=8.0,
-        class_="job",
-        data_tip=tip,
+        "rect", x=begin, y=float(y), width=max(end - begin, 0.6), height=height, class_=kind, data_tip=tip
     )
+
+
+def _colour(function: str) -> str:
+    """Class of what belongs to a function."""
+    return f"f-{function if function in ORDER else 'other'}"
 
 
 def _marks(axis: Time, bottom: float) -> Html:
@@ -226,11 +221,7 @@ def shares(found: Account) -> Html:
     parts = [
         ("job", "jobs on the backend", min(found.jobs, execute)),
         ("f-execute", "execute, around its jobs", max(execute - found.jobs, 0.0)),
-        *(
-            (f"f-{name if name in ORDER else 'other'}", name, seconds)
-            for name, seconds in found.functions.items()
-            if name != "execute"
-        ),
+        *((_colour(name), name, seconds) for name, seconds in found.functions.items() if name != "execute"),
         ("between", "between calls", found.between),
     ]
     whole = sum(seconds for _, _, seconds in parts) or 1.0
@@ -240,29 +231,19 @@ def shares(found: Account) -> Html:
         tip = f"{name}\n{duration(seconds)}, {100 * seconds / whole:.1f} %"
         drawn.append(el("rect", x=place, y=0, width=width, height=26, class_=kind, data_tip=tip))
         place += width
-    return join(
-        el(
-            "svg",
-            el("title", "Shares of the run's time."),
-            drawn,
-            viewBox=f"0 0 {WIDTH} 26",
-            preserveAspectRatio="none",
-            role="img",
-            class_="bar",
-        ),
-        el(
-            "ul",
-            (
-                el(
-                    "li",
-                    el("i", class_=kind),
-                    f"{name} ",
-                    el("b", duration(seconds)),
-                    f" {100 * seconds / whole:.1f} %",
-                )
-                for kind, name, seconds in parts
-                if seconds
-            ),
-            class_="legend",
-        ),
+    bar = el(
+        "svg",
+        el("title", "Shares of the run's time."),
+        drawn,
+        viewBox=f"0 0 {WIDTH} 26",
+        preserveAspectRatio="none",
+        role="img",
+        class_="bar",
     )
+    return join(bar, el("ul", (_entry(*part, whole) for part in parts if part[2]), class_="legend"))
+
+
+def _entry(kind: str, name: str, seconds: float, whole: float) -> Html:
+    """A part in the legend."""
+    share = f" {100 * seconds / whole:.1f} %"
+    return el("li", el("i", class_=kind), f"{name} ", el("b", duration(seconds)), share)
