@@ -10,7 +10,7 @@ import hashlib
 import math
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
@@ -28,6 +28,7 @@ __all__ = [
     "RunSpec",
     "digest",
     "parse",
+    "told",
 ]
 
 PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
@@ -189,8 +190,17 @@ def _fields(kind: type[Any], data: dict[str, Any], path: str, faults: list[str])
             try:
                 parts[name] = msgspec.convert(value, field.type)
             except msgspec.ValidationError as error:
-                faults.append(f"{path}{name}: {error}")
+                faults.append(told(f"{path}{name}", field.type, value, error))
     return parts
+
+
+def told(name: str, annotation: Any, value: object, error: msgspec.ValidationError) -> str:
+    """What is wrong with a field's value: where inside it, what is there, and what is expected."""
+    if get_origin(annotation) is Literal:
+        return f"{name}: got {value!r:.60}, expected one of {', '.join(get_args(annotation))}"
+    text, inside, place = str(error).partition(" - at `$")
+    seen = "" if inside or ", got " in text else f", got {value!r:.60}"
+    return f"{name}{place.removesuffix('`')}: {text}{seen}"
 
 
 def _struct(annotation: Any, value: Any, path: str, faults: list[str]) -> type[_Part] | None:
@@ -222,6 +232,11 @@ def _meaning(parts: dict[str, Any]) -> list[str]:
         faults.append("initial: every parameter must be finite")
     if exact and parts.get("mitigation") == "readout":
         faults.append("mitigation: readout mitigation needs shots; the run is exact")
+    faults += [
+        f"budget.{limit}: must be finite; leave it out for no limit"
+        for limit in ("deadline", "tolerance")
+        if not math.isfinite(getattr(budget, limit, None) or 0.0)
+    ]
     if exact and budget is not None and budget.shots is not None:
         faults.append("budget.shots: the run is exact and uses none; set shots")
     return faults + (_weights(problem) if problem is not None else [])

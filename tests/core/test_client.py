@@ -176,7 +176,10 @@ def test_a_failed_run() -> None:
 
     with pytest.raises(RunEnded, match="SpecError in encode: the spec has 2 faults") as caught:
         run.result()
-    assert caught.value.faults == ("problem: Expected `object`, got `int`", "seed: Expected `int` >= 0")
+    assert caught.value.faults == (
+        "problem: Expected `object`, got `int`",
+        "seed: Expected `int` >= 0, got -1",
+    )
     assert caught.value.run == run.id
     assert "varloop check" in caught.value.hint
 

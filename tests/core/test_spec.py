@@ -111,7 +111,7 @@ def test_all_faults_at_once() -> None:
     assert named == {
         "problem.mean",
         "circuit",
-        "initial",
+        "initial[0]",
         "optimizer.name",
         "backend",
         "shots",
@@ -139,7 +139,7 @@ def test_faults_of_meaning_come_with_the_others() -> None:
     )
 
     assert found == [
-        "seed: Expected `int` >= 0",
+        "seed: Expected `int` >= 0, got -1",
         "circuit: expected one of qpy, qasm, library; got none",
         "initial: every parameter must be finite",
         "mitigation: readout mitigation needs shots; the run is exact",
@@ -173,7 +173,11 @@ def test_faults_of_meaning_come_with_the_others() -> None:
         ({"shots": True}, "shots: Expected `int | null`, got `bool`"),
         ({"budget": {"iterations": True}}, "budget.iterations: Expected `int`, got `bool`"),
         ({"seed": 2**53 + 1}, "seed: Expected `int` <= 9007199254740992"),
-        ({"seedling": 1, "seed": -1}, "seed: Expected `int` >= 0"),
+        ({"seedling": 1, "seed": -1}, "seed: Expected `int` >= 0, got -1"),
+        ({"initial": [0.0, "x"]}, "initial[1]: Expected `float`, got `str`"),
+        ({"gradient": "up"}, "gradient: got 'up', expected one of auto, none, parameter-shift, finite-difference"),
+        ({"budget": {"deadline": math.inf}}, "budget.deadline: must be finite; leave it out for no limit"),
+        ({"budget": {"tolerance": math.inf}}, "budget.tolerance: must be finite"),
         ({"circuits": [], "circuit": "H"}, "circuit: Expected `object | null`, got `str`"),
     ],
     ids=str,
@@ -201,7 +205,7 @@ def test_checks_see_what_could_be_read() -> None:
 
     found = faults({**SPEC, "shots": 0, "backend": "mars"}, check)
 
-    assert found == ["shots: Expected `int` >= 1", "backend: no such device"]
+    assert found == ["shots: Expected `int` >= 1, got 0", "backend: no such device"]
     assert "shots" not in seen
     assert (seen["backend"], seen["problem"].observable[0]) == ("mars", ("ZZ", 1.0))
 

@@ -51,7 +51,7 @@ def test_a_sound_spec_has_no_faults(parts: dict[str, Any]) -> None:
             "circuit: has 3 qubits, the problem acts on 2",
         ),
         ({"initial": [0.1] * 7}, "initial: has 7 numbers, the circuit has 8 parameters"),
-        ({"backend": "nowhere"}, "backend: unknown 'nowhere', expected one of aer, aer:fake_"),
+        ({"backend": "nowhere"}, "backend: unknown 'nowhere', expected aer or aer:fake_NAME"),
         (
             {"problem": Energy(observable=[("II", 1.0)])},
             "problem: is a constant, there is nothing to minimise",

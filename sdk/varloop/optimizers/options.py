@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import msgspec
 
+from varloop.spec import told
+
 __all__ = ["Fraction", "NotNegative", "Options", "Positive", "Repeats", "faults"]
 
 LARGEST = 1e12
@@ -33,7 +35,7 @@ def faults(kind: type[Options], given: dict[str, Any]) -> list[str]:
         try:
             msgspec.convert(given[name], known[name].type)
         except msgspec.ValidationError as error:
-            found.append(f"{name}: {error} ({given[name]!r:.100})")
+            found.append(told(name, known[name].type, given[name], error))
     if not found:
         try:
             msgspec.convert(given, kind)

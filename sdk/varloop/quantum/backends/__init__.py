@@ -6,8 +6,10 @@ A backend never sees a problem or an event: it gets a template and rows of angle
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Protocol
 
 from numpy.typing import ArrayLike
@@ -108,10 +110,6 @@ class Backends:
             self._made[name] = _make(name)
         return self._made[name]
 
-    def names(self) -> list[str]:
-        """Every name that :meth:`get` knows."""
-        return _names()
-
 
 def _make(name: str) -> Backend:
     if name == "aer":
@@ -125,12 +123,15 @@ def _make(name: str) -> Backend:
 
         if device(name.removeprefix("aer:")) is not None:
             return NoisyAer(name)
-    raise SpecError([f"backend: unknown {name!r}, expected one of {', '.join(_names())}"])
+    raise SpecError([f"backend: unknown {name!r}, expected aer or aer:fake_NAME{_like(name)}"])
 
 
-def _names() -> list[str]:
+def _like(name: str) -> str:
+    """Devices whose names are like this one."""
     if importlib.util.find_spec("qiskit_ibm_runtime") is None:
-        return ["aer", "aer:fake_NAME (pip install 'varloop[ibm]')"]
+        return " (pip install 'varloop[ibm]')"
     from varloop.quantum.backends.noisy import devices
 
-    return ["aer", *(f"aer:{name}" for name in devices())]
+    known = [device.removeprefix("fake_") for device in devices()]
+    near = get_close_matches(re.split("[_:]", name)[-1], known, 3) or ["torino"]
+    return f", such as {', '.join(f'aer:fake_{each}' for each in near)}"
