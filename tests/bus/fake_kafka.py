@@ -10,7 +10,7 @@ from varloop.bus.kafka import KafkaBus
 from varloop.bus.kafka.driver import Done, Headers, Membership, Record, Topic
 from varloop.bus.kafka.offsets import partition_of
 from varloop.codec import Types
-from varloop.errors import TemporaryError
+from varloop.errors import PermanentError, TemporaryError
 from varloop.events import BODIES
 
 __all__ = ["Cluster", "bus_on"]
@@ -19,7 +19,9 @@ URL = "kafka://fake:9092/t"
 
 
 class Cluster:
-    """What brokers know. Also the driver."""
+    """What brokers know. Also the driver, and its writer."""
+
+    broken = False
 
     def __init__(self, topics: Mapping[str, int]) -> None:
         self.logs = {name: [list[Record]() for _ in range(count)] for name, count in topics.items()}
@@ -59,7 +61,7 @@ class Cluster:
 
     def config(self, topic: str) -> Mapping[str, str]:
         """As a driver."""
-        return self.configs[topic]
+        return {"max.message.bytes": "1048588", **self.configs[topic]}
 
     def configure(self, topic: str, config: Mapping[str, str]) -> None:
         """As a driver."""
@@ -69,6 +71,12 @@ class Cluster:
         """As a writer."""
         if self.refuse(topic):
             done(TemporaryError("the broker is asleep"))
+            return
+        size = (
+            len(key or b"") + len(value or b"") + sum(len(name) + len(content) for name, content in headers)
+        )
+        if size > int(self.config(topic)["max.message.bytes"]):
+            done(PermanentError("the record is too large"))
             return
         with self.news:
             logs = self.logs[topic]
@@ -144,6 +152,7 @@ class Reader:
         """At once."""
         with self.cluster.news:
             self.cluster.committed[self.group].update(offsets)
+            self.cluster.news.notify_all()
 
     def pause(self, paused: bool) -> None:
         """Or go on."""

@@ -12,7 +12,9 @@ import pytest
 from bus.bus_contract import CANCEL, FAILED, BusContract, cancel
 from bus.fake_kafka import URL, Cluster, bus_on
 from varloop.bus import Bus, Consumer, DeadLetter
-from varloop.bus.kafka import KafkaBus, Member, apply_topics
+from varloop.bus.kafka import LARGEST, KafkaBus, Member, apply_topics
+from varloop.bus.kafka.dead import ROOM
+from varloop.bus.kafka.driver import Done, Headers
 from varloop.codec import to_json, to_kafka
 from varloop.errors import MissingExtra, TemporaryError, UsageError
 from varloop.events import RunSubmitted
@@ -113,6 +115,7 @@ def test_poison_is_buried_once_with_its_reason(
         assert reason in letter.reason
         assert (letter.raw, letter.headers) == (value or b"", tuple(headers))
         assert (letter.function, letter.error, letter.key) == ("g", "SchemaError", b"k")
+        assert letter.trace == dict(headers).get("ce_traceparent", b"").decode()
     until(lambda: sum(cluster.committed["t.g"].values()) == 3)
 
 
@@ -269,6 +272,53 @@ def test_a_publication_that_is_lost_is_an_error(cluster: Cluster, kafka: KafkaBu
     kafka.close()
 
 
+def test_a_broken_writer_is_replaced(
+    cluster: Cluster, kafka: KafkaBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When a client has given up for good its place is taken by another, and it is closed."""
+    made: list[BrokenAtTheSecond] = []
+    monkeypatch.setattr(cluster, "writer", lambda: made.append(BrokenAtTheSecond(cluster)) or made[-1])
+    kafka.publish(cancel("a"))
+    with pytest.raises(TemporaryError, match="broken"):
+        kafka.publish(cancel("b"))
+    kafka.publish(cancel("b"))
+    kafka.close()
+
+    assert [writer.closed for writer in made] == [1, 1]
+    assert sorted(record.key for record in cluster.scan("t") if record.key) == [b"a", b"b"]
+
+
+class BrokenAtTheSecond:
+    """A writer of one record."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.written = self.closed = 0
+
+    @property
+    def broken(self) -> bool:
+        """From the second record on."""
+        return self.written > 1
+
+    def send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers, done: Done) -> None:
+        """Write the first."""
+        self.written += 1
+        if self.broken:
+            done(TemporaryError("broken"))
+        else:
+            self.cluster.send(topic, key, value, headers, done)
+
+    def serve(self, timeout: float = 0.0) -> None:
+        """Nothing waits."""
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+    def close(self) -> None:
+        """Count."""
+        self.closed += 1
+
+
 def test_an_acknowledgement_is_not_waited_for_without_end(
     cluster: Cluster, kafka: KafkaBus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -303,6 +353,19 @@ def test_topics_are_made_and_mended(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     assert apply_topics(URL, partitions=4, retention_hours=1) == []
     assert cluster.partitions("t") == 4
+
+
+def test_the_dead_letters_take_larger_records_than_the_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their topic has room for the largest event and for what is said about it, also when that limit is raised."""
+    cluster = Cluster({})
+    monkeypatch.setattr("varloop.bus.kafka._driver", lambda settings: cluster)
+    apply_topics(URL)
+    assert cluster.config("t.dead")["max.message.bytes"] == str(LARGEST + ROOM)
+
+    cluster.configure("t", {"max.message.bytes": "5000000"})
+    assert apply_topics(URL) == [f"set max.message.bytes of t.dead to {5_000_000 + ROOM}"]
+    assert apply_topics(URL) == []
+    assert cluster.config("t")["max.message.bytes"] == "5000000"
 
 
 def test_an_unknown_client_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,6 +121,50 @@ def test_a_static_member_comes_back_without_a_rebalance(
     assert changes == []
 
 
+def publish(bus: KafkaBus, *values: bytes | None) -> None:
+    """Publish records that are no events, each in a batch of its own."""
+    for value in values:
+        told: list[Exception | None] = []
+        writer = bus.driver.writer()
+        writer.send(bus.settings.topic, b"k", value, [], told.append)
+        writer.close()
+        assert told == [None]
+
+
+LARGEST_VALUE = 1_048_588 - 80
+"""bytes of a value that a topic with standard settings takes; key and framing are the rest"""
+
+
+def test_the_largest_records_are_buried(kafka: KafkaBus) -> None:
+    """A bad record as large as can be is buried whole, and without its value where there is no room for it."""
+    value = b"x" * LARGEST_VALUE
+    member = Member(kafka, "g", [], orphans=True)
+    publish(kafka, value)
+    eventually(kafka.dead_letters)
+    kafka.driver.configure(kafka.settings.dead, {"max.message.bytes": "1048588"})
+    publish(kafka, value)
+    eventually(lambda: len(kafka.dead_letters()) == 2)
+    member.close()
+
+    whole, rest = sorted(kafka.dead_letters(), key=lambda letter: letter.sha256)
+    assert (whole.raw, whole.sha256) == (value, "")
+    assert (rest.raw, rest.size, rest.key) == (b"", len(value), b"k")
+    assert len(kafka.driver.scan(kafka.settings.dead)) == 2
+
+
+def test_a_replay_keeps_what_is_empty(kafka: KafkaBus) -> None:
+    """An empty value is published again as an empty value, a tombstone as a tombstone."""
+    member = Member(kafka, "g", [], orphans=True)
+    publish(kafka, b"", None)
+    eventually(lambda: len(kafka.dead_letters()) == 2)
+    member.close()
+    for letter in kafka.dead_letters():
+        kafka.replay(letter)
+
+    values = [record.value for record in kafka.driver.scan(kafka.settings.topic)]
+    assert sorted(values, key=str) == [None, None, b"", b""]
+
+
 def eventually(met: Callable[[], object]) -> None:
     """Wait for the cluster."""
     deadline = time.monotonic() + 20

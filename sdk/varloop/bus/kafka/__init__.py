@@ -30,6 +30,8 @@ CLIENTS = ("confluent-kafka", "kafka-python")
 PARTITIONS = 12
 RETENTION = 7 * 24
 """hours that events are kept; dead letters four times as long"""
+LARGEST = 1_048_588
+"""bytes of a record, if nobody told the cluster otherwise"""
 PUBLISH = 30.0
 """seconds until a publication that is not acknowledged counts as failed"""
 
@@ -90,10 +92,12 @@ class KafkaBus:
         """
         return Member(self, group, types)
 
-    def bury(self, record: Record, letter: DeadLetter, done: Done) -> None:
-        """Copy a record to the dead letters."""
-        headers = dead.headers(record, letter)
-        self._writing().send(self.settings.dead, record.key, record.value, headers, done)
+    def bury(self, record: Record, letter: DeadLetter, done: Done, whole: bool = True) -> None:
+        """Copy a record to the dead letters; ``done`` is told PermanentError if it is too large.
+
+        :param whole: with its value; otherwise with a digest of it.
+        """
+        self._writing().send(self.settings.dead, *dead.copy(record, letter, whole), done)
 
     def dead_letters(self) -> list[KafkaLetter]:
         """All dead letters that were not replayed, oldest first."""
@@ -105,8 +109,14 @@ class KafkaBus:
         If it cannot be accepted this time either, it is a new dead letter.
 
         :raises TemporaryError: if that is not certain.
+        :raises UsageError: if the letter is without its value, because it was too large.
         """
-        again = self.settings.topic, letter.key, letter.raw or None, letter.headers
+        if letter.sha256:
+            detail = (
+                f"dead letter {letter.id} is without its value, {letter.size} bytes were too large for it"
+            )
+            raise UsageError(detail, hint=f"the record is at {letter.id} until its topic's retention ends")
+        again = self.settings.topic, letter.key, None if letter.tombstone else letter.raw, letter.headers
         mark = self.settings.dead, letter.key, None, dead.replayed(letter)
         self._wait(lambda done: self._writing().send(*again, done))
         self._wait(lambda done: self._writing().send(*mark, done))
@@ -154,10 +164,14 @@ class KafkaBus:
 
     def _writing(self) -> Writer:
         with self._lock:
-            if self._writer is None and self.partitions:  # a client might make a topic that is missing
+            before = self._writer
+            if (before is None or before.broken) and self.partitions:  # a client might make a missing topic
                 self._writer = self.driver.writer()
-            assert self._writer is not None  # noqa: S101  there are partitions, or an error
-            return self._writer
+            now = self._writer
+        assert now is not None  # noqa: S101  there are partitions, or an error
+        if before is not None and before is not now:
+            before.close()
+        return now
 
 
 class _All:
@@ -195,17 +209,27 @@ def apply_topics(
     :raises TemporaryError: if the cluster does not answer.
     """
     settings = parse_url(url)
-    driver, hour = _driver(settings), 3_600_000
-    changes: list[str] = []
-    for topic in (
-        Topic(settings.topic, partitions, replicas, {"retention.ms": str(retention_hours * hour)}),
-        Topic(settings.dead, 1, replicas, {"retention.ms": str(4 * retention_hours * hour)}),
-    ):
-        for change, mend in _differences(driver, topic):
-            changes.append(change)
-            if not dry_run:
-                mend()
+    driver, retention = _driver(settings), retention_hours * 3_600_000
+    events = Topic(settings.topic, partitions, replicas, {"retention.ms": str(retention)})
+    changes = _apply(driver, events, dry_run)
+    limit = _largest(driver, settings.topic) + dead.ROOM
+    config = {"retention.ms": str(4 * retention), "max.message.bytes": str(limit)}
+    return changes + _apply(driver, Topic(settings.dead, 1, replicas, config), dry_run)
+
+
+def _apply(driver: Driver, topic: Topic, dry_run: bool) -> list[str]:
+    changes = []
+    for change, mend in _differences(driver, topic):
+        changes.append(change)
+        if not dry_run:
+            mend()
     return changes
+
+
+def _largest(driver: Driver, topic: str) -> int:
+    """Bytes of the largest record that a topic takes."""
+    config = driver.config(topic) if driver.partitions(topic) else {}
+    return int(config.get("max.message.bytes", LARGEST))
 
 
 def _differences(driver: Driver, topic: Topic) -> Iterator[tuple[str, Callable[[], None]]]:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
-from varloop.bus.kafka.driver import Done, Headers, Membership, Record, Topic
+from varloop.bus.kafka.driver import LIMIT, Done, Headers, Membership, Record, Topic
 from varloop.bus.kafka.settings import HEARTBEAT, SESSION, Settings
 from varloop.errors import MissingExtra, PermanentError, TemporaryError, VarloopError
 
@@ -21,7 +21,6 @@ try:
         AlterConfigOpType,
         ConfigEntry,
         ConfigResource,
-        ConfigSource,
         NewPartitions,
         NewTopic,
     )
@@ -143,8 +142,7 @@ class Confluent:
         resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
         with self.errors():
             (entries,) = _settle(self.admin.describe_configs([resource]))
-        own = ConfigSource.DYNAMIC_TOPIC_CONFIG.value
-        return {name: entry.value for name, entry in entries.items() if entry.source == own}
+        return {name: entry.value for name, entry in entries.items()}
 
     def configure(self, topic: str, config: Mapping[str, str]) -> None:
         changes = [
@@ -163,6 +161,7 @@ def _settle(futures: Mapping[Any, Any]) -> list[Any]:
 class _Writer:
     def __init__(self, driver: Confluent) -> None:
         self._driver = driver
+        self.broken = False
         with driver.errors():
             self._producer = Producer(
                 {
@@ -171,6 +170,7 @@ class _Writer:
                     "enable.idempotence": True,
                     "linger.ms": 0,
                     "partitioner": "murmur2_random",
+                    "message.max.bytes": LIMIT,
                 }
             )
 
@@ -181,6 +181,7 @@ class _Writer:
         try:
             self._producer.produce(topic, value, key, headers=list(headers), on_delivery=told)
         except (KafkaException, BufferError) as error:
+            self.broken = isinstance(error, KafkaException) and error.args[0].code() == KafkaError._FATAL
             done(translate(error, self._driver.url))
 
     def serve(self, timeout: float = 0.0) -> None:

@@ -1,7 +1,11 @@
-"""Dead letters as records: the bytes as they came, and headers that say what happened to them."""
+"""Dead letters as records: the bytes as they came, and headers that say what happened to them.
+
+A value that the topic of the dead letters does not take is left out; the headers say what it was.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 
 import msgspec
@@ -11,23 +15,36 @@ from varloop.bus.kafka.driver import Headers, Record
 from varloop.codec import Types, from_kafka
 from varloop.errors import SchemaError
 
-__all__ = ["KafkaLetter", "clean", "headers", "letters", "replayed"]
+__all__ = ["ROOM", "KafkaLetter", "clean", "copy", "letters", "replayed"]
 
 MARK = "varloop_dead_"
-LONGEST = 2000
+LONGEST, TRACE = 2000, 256
+"""characters of a reason, and of a trace"""
+ROOM = 2**16
+"""bytes that a dead letter may be larger than its record; its marks take less"""
+SMALL = 2**13
+"""bytes of key and headers that are kept of a record that is too large"""
 
 
 class KafkaLetter(DeadLetter, frozen=True, kw_only=True):
     """A dead letter on Kafka."""
 
     id: str
-    """topic, partition and offset of the record that could not be accepted: ``varloop/3/1042``"""
+    """topic, partition and offset of the record that could not be accepted: ``varloop/3/1042``; it lies there
+    until the topic's retention ends
+    """
     time: float
     """when it was given up, seconds since the epoch"""
     trace: str = ""
     key: bytes | None = None
     headers: tuple[tuple[str, bytes], ...] = ()
     """of the record, as they came"""
+    tombstone: bool = False
+    """the record had no value, which is not the same as an empty one"""
+    size: int = 0
+    """bytes of the record's value"""
+    sha256: str = ""
+    """of a value that was too large for the dead letters, in hexadecimal; ``raw`` is empty then"""
 
 
 class _Marks(msgspec.Struct):
@@ -38,10 +55,18 @@ class _Marks(msgspec.Struct):
     error: str = ""
     trace: str = ""
     replayed: str = ""
+    size: str = ""
+    sha256: str = ""
 
 
-def headers(record: Record, letter: DeadLetter) -> list[tuple[str, bytes]]:
-    """Headers of the dead letter of a record: its own and what happened."""
+def copy(
+    record: Record, letter: DeadLetter, whole: bool = True
+) -> tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]:
+    """Key, value and headers of the dead letter of a record: its own, and what happened.
+
+    :param whole: with the value; without it, key and headers are left out too unless they are small.
+    """
+    key, value, own = record.key, record.value, clean(record.headers)
     marks = _Marks(
         origin=_origin(record),
         reason=letter.reason[:LONGEST],
@@ -50,10 +75,13 @@ def headers(record: Record, letter: DeadLetter) -> list[tuple[str, bytes]]:
         error=letter.error,
         trace=letter.event.traceparent if letter.event else _trace(record.headers),
     )
-    return [
-        *clean(record.headers),
-        *((MARK + name, value.encode()) for name, value in msgspec.structs.asdict(marks).items()),
-    ]
+    if not whole:
+        marks.size, marks.sha256 = str(len(value or b"")), hashlib.sha256(value or b"").hexdigest()
+        value = None
+        if len(key or b"") + sum(len(name) + len(content) for name, content in own) > SMALL:
+            key, own = None, []
+    marked = [(MARK + name, text.encode()) for name, text in msgspec.structs.asdict(marks).items() if text]
+    return key, value, own + marked
 
 
 def replayed(letter: KafkaLetter) -> list[tuple[str, bytes]]:
@@ -105,6 +133,9 @@ def _letter(record: Record, marks: _Marks, types: Types) -> KafkaLetter:
         raw=record.value or b"",
         key=record.key,
         headers=tuple(clean(record.headers)),
+        tombstone=record.value is None and not marks.sha256,
+        size=int(marks.size) if marks.size.isdecimal() else len(record.value or b""),
+        sha256=marks.sha256,
     )
 
 
@@ -113,4 +144,5 @@ def _origin(record: Record) -> str:
 
 
 def _trace(headers: Headers) -> str:
-    return next((value.decode(errors="replace") for name, value in headers if name == "ce_traceparent"), "")
+    found = (value for name, value in headers if name == "ce_traceparent" and value)
+    return next(found, b"")[:TRACE].decode(errors="replace")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-__all__ = ["Done", "Driver", "Headers", "Membership", "Reader", "Record", "Topic", "Writer"]
+__all__ = ["LIMIT", "Done", "Driver", "Headers", "Membership", "Reader", "Record", "Topic", "Writer"]
 
 Headers = Sequence[tuple[str, bytes]]
 Done = Callable[[Exception | None], None]
 """called once, from any thread, when a record is safe (None) or lost (TemporaryError or PermanentError)"""
+LIMIT = 2**24
+"""bytes of a record that a writer tries to write; what a topic takes is for the broker to say"""
 SERVE = 0.25
 """seconds within which somebody has to call :meth:`Writer.serve` again"""
 
@@ -66,8 +68,14 @@ class Reader(Protocol):
 class Writer(Protocol):
     """Writes records, each acknowledged by all replicas in sync and free of duplicates. For all threads."""
 
+    broken: bool
+    """it will never write again; another one may"""
+
     def send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers, done: Done) -> None:
-        """Write a record; ``done`` is told when it is safe, by whoever serves."""
+        """Write a record; ``done`` is told when it is safe, by whoever serves.
+
+        PermanentError says that it is too large, and would be the next time.
+        """
 
     def serve(self, timeout: float = 0.0) -> None:
         """Tell what has become of records, waiting at most so many seconds for news."""
@@ -107,7 +115,7 @@ class Driver(Protocol):
         """Give a topic more partitions."""
 
     def config(self, topic: str) -> Mapping[str, str]:
-        """Settings of a topic that differ from the cluster's defaults."""
+        """Settings of a topic, the cluster's defaults among them."""
 
     def configure(self, topic: str, config: Mapping[str, str]) -> None:
         """Change settings of a topic."""

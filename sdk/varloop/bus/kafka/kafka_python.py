@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from varloop.bus.kafka.driver import SERVE, Done, Headers, Membership, Record, Topic
+from varloop.bus.kafka.driver import LIMIT, SERVE, Done, Headers, Membership, Record, Topic
 from varloop.bus.kafka.settings import HEARTBEAT, SESSION, Settings
 from varloop.errors import MissingExtra, PermanentError, TemporaryError, VarloopError
 
@@ -24,6 +24,7 @@ try:
         KafkaError,
         MessageSizeTooLargeError,
         RecordListTooLargeError,
+        RetriableError,
         SaslAuthenticationFailedError,
         TopicAlreadyExistsError,
     )
@@ -111,8 +112,9 @@ class KafkaPython:
             admin.create_partitions({topic: NewPartitions(partitions)})
 
     def config(self, topic: str) -> Mapping[str, str]:
+        resource = ConfigResource(ConfigResourceType.TOPIC, topic)
         with _Admin(self) as admin:
-            found = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])["topic"]
+            found = admin.describe_configs([resource], config_filter="all")["topic"]
         return {name: entry["value"] for name, entry in found.get(topic, {}).items()}
 
     def configure(self, topic: str, config: Mapping[str, str]) -> None:
@@ -143,6 +145,7 @@ class _Writer:
     def __init__(self, driver: KafkaPython) -> None:
         self._url = driver.url
         self._news = threading.Event()
+        self.broken = False
         try:
             self._producer = KafkaProducer(
                 **driver.common,
@@ -150,6 +153,7 @@ class _Writer:
                 enable_idempotence=True,
                 linger_ms=0,
                 max_block_ms=5000,
+                max_request_size=LIMIT,
                 allow_auto_create_topics=False,
             )
         except (KafkaError, OSError) as error:
@@ -162,12 +166,19 @@ class _Writer:
             done(translate(error, self._url))
             return
 
-        def tell(error: Exception | None) -> None:
+        def told(error: Exception | None) -> None:
             done(error)
             self._news.set()
 
-        future.add_callback(lambda _: tell(None))
-        future.add_errback(lambda error: tell(translate(error, self._url)))
+        future.add_callback(lambda _: told(None))
+        future.add_errback(lambda error: told(self._lost(error)))
+
+    def _lost(self, error: Exception) -> VarloopError:
+        """What became of a record. One that is refused breaks the producer, which drops all others with its error."""
+        if self.broken:
+            return TemporaryError(f"{self._url}: dropped together with a record that was refused")
+        self.broken = not isinstance(error, RetriableError)
+        return translate(error, self._url)
 
     def serve(self, timeout: float = 0.0) -> None:
         if timeout:  # the client has a thread that tells

@@ -66,7 +66,7 @@ class Member:
         self._known = known
         self._lock = threading.Lock()
         self._offsets: dict[int, Offsets] = {}
-        self._unburied: deque[tuple[Record, DeadLetter]] = deque()
+        self._unburied: deque[tuple[Record, DeadLetter, bool]] = deque()
         self._stopping = threading.Event()
         self.joined = threading.Event()
         """set while this is a member"""
@@ -113,15 +113,20 @@ class Member:
 
     def bury(self, record: Record, letter: DeadLetter) -> None:
         """Put a record into the dead letters; only then it is dealt with."""
+        log.error("%s gives up a record: %s", self.group, letter.reason)
+        self._bury(record, letter, True)
+
+    def _bury(self, record: Record, letter: DeadLetter, whole: bool) -> None:
+        """One attempt. What is too large is left out of the next one."""
 
         def done(error: Exception | None) -> None:
             if error is None:
                 self.finished(record)
             else:
-                self._unburied.append((record, letter))
+                log.warning("%s: a record is not in the dead letters yet: %s", self.group, error)
+                self._unburied.append((record, letter, whole and not isinstance(error, PermanentError)))
 
-        log.error("%s gives up a record: %s", self.group, letter.reason)
-        self.bus.bury(record, letter, done)
+        self.bus.bury(record, letter, done, whole)
 
     def _read(self) -> None:
         """Read until told to stop, whatever the cluster does meanwhile."""
@@ -156,7 +161,7 @@ class Member:
             outstanding = sum(offsets.outstanding for offsets in self._offsets.values())
         self._reader.pause(len(self.sink) >= AHEAD or outstanding >= OUTSTANDING)
         for _ in range(len(self._unburied)):
-            self.bury(*self._unburied.popleft())
+            self._bury(*self._unburied.popleft())
 
     def _take(self, record: Record) -> None:
         with self._lock:
