@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import signal
+import threading
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
@@ -29,14 +34,12 @@ def program(*words: str) -> Result:
     return CliRunner().invoke(cli, words)
 
 
-def bury(cluster: Cluster) -> None:
+def bury(cluster: Cluster, whole: bool = True) -> None:
     """One record that could not be read, in the dead letters."""
-    bus = KafkaBus(URL)
     cluster.send("t", b"k", b"not json", [("content-type", b"text/plain")], lambda error: None)
     record = next(record for log in cluster.logs["t"] for record in log)
-    bus.bury(
-        record, DeadLetter(reason="no CloudEvent", function="encode", error="SchemaError"), lambda e: None
-    )
+    letter = DeadLetter(reason="no CloudEvent", function="encode", error="SchemaError")
+    KafkaBus(URL).bury(record, letter, lambda error: None, whole)
 
 
 def test_no_dead_letters_are_said_to_be_none(cluster: Cluster) -> None:
@@ -67,6 +70,22 @@ def test_a_dead_letter_is_replayed_byte_for_byte(cluster: Cluster) -> None:
     assert program("dlq", "replay", listed["id"], *ARGUMENTS).stdout == f"published {listed['id']} again\n"
     first, second = (record for log in cluster.logs["t"] for record in log)
     assert (second.key, second.value, list(second.headers)) == (first.key, first.value, list(first.headers))
+    assert program("dlq", "list", *ARGUMENTS).stdout == "no dead letters\n"
+
+
+def test_a_dead_letter_without_its_value_says_so(cluster: Cluster) -> None:
+    """What was too large is shown by size and digest; replaying it is refused, and says where the record lies."""
+    bury(cluster, whole=False)
+    [listed] = json.loads(program("dlq", "list", *ARGUMENTS, "--json").stdout)
+    digest = hashlib.sha256(b"not json").hexdigest()
+    assert (listed["size"], listed["sha256"]) == (8, digest)
+
+    shown = program("dlq", "show", listed["id"], *ARGUMENTS).stdout
+    assert shown.endswith(f"(the value was too large for the dead letters: sha256 {digest})\n")
+    replayed = program("dlq", "replay", listed["id"], *ARGUMENTS)
+    assert replayed.exit_code == 2
+    assert f"the record is at {listed['id']}" in replayed.stderr
+    assert len(cluster.scan("t")) == 1
 
 
 def test_an_unknown_dead_letter_is_a_wrong_command_line(cluster: Cluster) -> None:
@@ -91,6 +110,32 @@ def test_workers_do_not_share_memory(cluster: Cluster) -> None:
     done = program("worker", *ARGUMENTS, "--store", "memory:")
     assert done.exit_code == 2
     assert "cannot share a store in memory" in done.stderr
+
+
+@pytest.mark.parametrize("probes", [(), ("--probes", "0")])
+def test_a_worker_says_what_it_hosts_until_it_is_told_to_stop(
+    cluster: Cluster, tmp_path: Path, probes: tuple[str, ...]
+) -> None:
+    """Its functions, its bus, and its probes if it has any; SIGTERM makes it leave its groups and end well."""
+
+    def stop() -> None:
+        with cluster.news:
+            hosted = cluster.news.wait_for(lambda: cluster.groups["t.encode"], timeout=20)
+        if hosted:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    words = ("worker", *ARGUMENTS, "--store", str(tmp_path), "--function", "encode", *probes)
+    done = program(*words)
+    stopper.join()
+
+    assert done.exit_code == 0, done.output
+    hosting, *rest = done.stdout.splitlines()
+    assert hosting == f"hosting encode on {URL}"
+    assert len(rest) == bool(probes)
+    assert all(line.startswith("probes on http://127.0.0.1:") and ":0/" not in line for line in rest)
+    assert not any(cluster.groups.values())
 
 
 def test_gc_says_what_it_would_do(tmp_path: object) -> None:

@@ -157,10 +157,14 @@ def dlq_show(bus: str, id: str, apps: tuple[str, ...], as_json: bool) -> None:
         common.emit_json({**summary, "raw": letter.raw})
         return
     for name, value in summary.items():
-        click.echo(f"{name:10}{value}")
+        if value != "":
+            click.echo(f"{name:10}{value}")
     for name, header in letter.headers:
         click.echo(f"  {name}: {header.decode(errors='replace')}")
-    click.echo(letter.raw.decode(errors="backslashreplace"))
+    if letter.sha256:
+        click.echo(f"(the value was too large for the dead letters: sha256 {letter.sha256})")
+    else:
+        click.echo(letter.raw.decode(errors="backslashreplace"))
 
 
 @dlq_command.command("replay")
@@ -168,7 +172,10 @@ def dlq_show(bus: str, id: str, apps: tuple[str, ...], as_json: bool) -> None:
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @common.app_option
 def dlq_replay(bus: str, ids: tuple[str, ...], apps: tuple[str, ...]) -> None:
-    """Publish the records of dead letters again, byte for byte. The letters stay, as a record."""
+    """Publish the records of dead letters again, byte for byte, and take the letters off the list.
+
+    A record that cannot be accepted this time either is a new dead letter.
+    """
     opened = _open(bus, apps)
     for id in ids:
         opened.replay(_letter(opened, id))
@@ -187,6 +194,8 @@ def _summary(letter: KafkaLetter) -> dict[str, object]:
         "error": letter.error,
         "reason": letter.reason,
         "trace": letter.trace,
+        "size": letter.size,
+        "sha256": letter.sha256,
     }
 
 

@@ -20,11 +20,11 @@ class Probes:
         self._port = port
         self._checks = {"/healthz": alive, "/readyz": ready}
 
-    def __enter__(self) -> int:
-        """The port."""
+    def __enter__(self) -> int | None:
+        """The port, None if nothing is answered."""
         self._server: ThreadingHTTPServer | None = None
         if self._port is None:
-            return 0
+            return None
         self._server = ThreadingHTTPServer(("127.0.0.1", self._port), _handler(self._checks))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="varloop-probes")
         self._thread.start()

@@ -145,14 +145,14 @@ def run_worker(
     fusion: bool = True,
     instance: str = "",
     probes: int | None = None,
-    started: Callable[[Worker, int], None] = lambda worker, port: None,
+    started: Callable[[Worker, int | None], None] = lambda worker, port: None,
 ) -> int:
     """Host functions on a bus until a signal says stop (SIGTERM, SIGINT). For the main thread.
 
     :param bus: ``kafka://HOST:PORT/TOPIC``.
     :param store: URL of the store that all workers share.
     :param probes: port on 127.0.0.1 for ``/healthz`` and ``/readyz``; 0 for any free one, None for none.
-    :param started: called with the worker and the probes' port.
+    :param started: called with the worker and the probes' port, None if there are none.
     :return: exit status: 0 when told to stop, 1 when a part of the worker died.
     """
     told = threading.Event()
