@@ -21,10 +21,21 @@ class Receiver(BaseHTTPRequestHandler):
     status: ClassVar[int] = 202
     got: ClassVar[list[tuple[dict[str, str], bytes]]] = []
 
+    protocol_version = "HTTP/1.1"
+    ports: ClassVar[set[int]] = set()
+    cut: ClassVar[int] = 0
+    """requests left unanswered"""
+
     def do_POST(self) -> None:
         """Take an event."""
+        self.ports.add(self.client_address[1])
         self.got.append((dict(self.headers), self.rfile.read(int(self.headers["Content-Length"]))))
+        if self.cut:
+            type(self).cut -= 1
+            self.close_connection = True
+            return
         self.send_response(self.status)
+        self.send_header("Content-Length", "0")
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
@@ -35,6 +46,7 @@ class Receiver(BaseHTTPRequestHandler):
 def url() -> Iterator[str]:
     """A server that takes events."""
     Receiver.status, Receiver.got[:] = 202, []
+    Receiver.ports.clear()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -49,6 +61,20 @@ def test_an_event_arrives_as_it_was_sent(url: str) -> None:
     HttpPublisher(url).publish(EVENT, EVENT)
 
     assert [from_http(headers, body) for headers, body in Receiver.got] == [EVENT, EVENT]
+    assert len(Receiver.ports) == 1
+
+
+def test_a_connection_that_was_cut_is_made_again(url: str) -> None:
+    """A receiver that hangs up instead of answering, as on its way down, is posted to once more."""
+    publisher = HttpPublisher(url)
+    publisher.publish(EVENT)
+    Receiver.cut = 1
+    publisher.publish(EVENT)
+
+    assert len(Receiver.got) == 3
+    Receiver.cut = 2
+    with pytest.raises(TemporaryError, match="does not answer"):
+        publisher.publish(EVENT)
 
 
 @pytest.mark.parametrize(

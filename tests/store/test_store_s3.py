@@ -18,8 +18,8 @@ from minio.error import S3Error
 from urllib3.util import wait_for_read
 
 from varloop.errors import PermanentError, StoreUnavailable, UsageError, VarloopError
+from varloop.lanes import Lanes, UnsentError
 from varloop.store import open_store
-from varloop.store.lanes import Lanes, UnsentError
 from varloop.store.s3 import HOPELESS, RAISED, S3Store, translate
 
 ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "user-name", "AWS_SECRET_ACCESS_KEY": "the-secret"}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from http.client import HTTPException
-from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+from urllib.parse import urlsplit
 
 from varloop.codec import to_http
 from varloop.errors import EventError, TemporaryError, UsageError
 from varloop.events import Body, Event
+from varloop.lanes import Lanes
 
 __all__ = ["HttpPublisher"]
 
@@ -17,7 +17,7 @@ LATER = (404, 408, 425, 429)
 
 
 class HttpPublisher:
-    """Posts events to one URL; what is answered with 2xx is the receiver's to keep.
+    """Posts events to one URL, over connections that are kept; what is answered with 2xx is the receiver's to keep.
 
     :param url: ``http(s)://HOST/NAMESPACE/BROKER``, as the Broker's ``status.address.url`` says.
     :param timeout: seconds without an answer.
@@ -25,10 +25,13 @@ class HttpPublisher:
     """
 
     def __init__(self, url: str, timeout: float = 30.0) -> None:
-        if not url.startswith(("http://", "https://")):
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UsageError(f"{url!r} is not an HTTP URL", hint="http://HOST/NAMESPACE/BROKER")
         self.url = url
-        self._timeout = timeout
+        self._host = parts.netloc.rpartition("@")[2]
+        self._path = parts._replace(scheme="", netloc="", fragment="").geturl() or "/"
+        self._lanes = Lanes(parts, None, (timeout, timeout))
 
     def publish(self, *events: Event[Body]) -> None:
         """Publish events, one after the other; on return the receiver has all of them.
@@ -38,16 +41,23 @@ class HttpPublisher:
         """
         for event in events:
             headers, body = to_http(event)
-            request = Request(self.url, body, headers, method="POST")
+            headers |= {"host": self._host, "content-length": str(len(body))}
             try:
-                with urlopen(request, timeout=self._timeout):
-                    pass
-            except HTTPError as error:
-                with error:
-                    raise self._refused(error.code, event) from error
-            except (URLError, OSError, HTTPException) as error:
-                reason = getattr(error, "reason", error)
-                raise TemporaryError(f"{self.url} does not answer: {reason}", run=event.run) from error
+                status, _ = self._post(headers, body)
+            except (OSError, HTTPException) as error:
+                raise TemporaryError(f"{self.url} does not answer: {error}", run=event.run) from error
+            if not 200 <= status < 300:
+                raise self._refused(status, event)
+
+    def _post(self, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
+        """Post an event; once more where a connection was cut, as kept ones are when the receiver restarts."""
+        try:
+            return self._lanes.send("POST", self._path, headers, body)
+        except TimeoutError:
+            raise
+        except (OSError, HTTPException):
+            self._lanes.close()
+            return self._lanes.send("POST", self._path, headers, body)
 
     def _refused(self, status: int, event: Event[Body]) -> Exception:
         if status >= 500 or status in LATER:

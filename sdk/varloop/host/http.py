@@ -1,17 +1,23 @@
 """The HTTP host: one function behind CloudEvents over HTTP, as Knative delivers and expects them.
 
-A reply event goes back in the response. Brokers may count replies and drop an event after too many; where there is a
-sink, several events, and those of every tenth iteration, are posted there instead. Status codes are Knative's contract: 2xx is done; 408, 409, 429 and 5xx are delivered again; any other
-4xx goes to the dead letter sink.
+What a function emits goes back in the response or, where there is a sink, is posted to that: a reply's way to the
+next function is longer, it passes all the proxies that the event came through, and Brokers may count replies and drop
+an event after too many. Status codes are Knative's contract: 2xx is done; 408, 409, 429 and 5xx are delivered again;
+any other 4xx goes to the dead letter sink.
+
+It speaks ASGI itself: what a web framework and a bridge to it add to every event is more than the rest of a warm step.
 """
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
 import os
 import threading
-from collections.abc import Awaitable, Callable, Collection, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from varloop.app import App, Pipelines
 from varloop.codec import (
@@ -32,98 +38,108 @@ from varloop.secrets import mask
 from varloop.store import open_store
 
 if TYPE_CHECKING:
-    from flask import Flask, Request, Response
-
     from varloop.bus.http import HttpPublisher
 
-__all__ = ["FunctionHost", "create_app", "serve_function"]
+__all__ = ["Answer", "FunctionHost", "problem", "received", "serve_function"]
 
 log = logging.getLogger("varloop.host")
 
 PATIENCE = 20.0
 """see :class:`Invoker`; longer than the next function takes to start, or duplicates breed while it does"""
 
-STRIDE = 10
-"""iterations from one that is posted to the next; a Broker that counts allows 255 replies, an iteration takes three"""
+THREADS = 4
+"""requests dealt with at a time; probes are answered beside them"""
 
-NO_CONTENT, BAD, TOO_LARGE, REFUSED, BUSY = 204, 400, 413, 422, 503
+BAD, ABSENT, NO_POST, TOO_LARGE, REFUSED, BUSY = 400, 404, 405, 413, 422, 503
 
 
-def create_app(invoker: Invoker, types: Types, sink: HttpPublisher | None = None) -> Flask:
-    """The Flask application of a function.
+class Answer(NamedTuple):
+    """An HTTP response."""
 
-    :param types: bodies it can read, by CloudEvents type.
-    :param sink: where events go that a reply cannot carry, or should not; without one all of them are the reply.
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+DONE = Answer(204, {}, b"")
+
+
+def problem(status: int, error: str, detail: str, **more: Any) -> Answer:
+    """An RFC 9457 problem.
+
+    :param more: further members.
     """
-    from flask import Flask, Response, request
-
-    app = Flask("varloop")
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BYTES
-    turn = threading.Lock()
-
-    @app.post("/")
-    def receive() -> Response:
-        try:
-            events = received(request, types)
-        except SchemaError as error:
-            return problem(BAD, type(error).__name__, mask(str(error)))
-        with turn:
-            outcomes = [invoker.invoke(event) for event in events]
-        if failure := _worst(outcomes):
-            return failure
-        emitted = [event for outcome in outcomes for event in outcome.events]
-        if sink is None or not _wants_sink(emitted):
-            return _reply(emitted, request)
-        if refused := _publish(sink, emitted):
-            return refused
-        with turn:
-            for event in events:
-                invoker.confirm(event)
-        return Response(status=NO_CONTENT)
-
-    @app.get("/health/<probe>")
-    def health(probe: str) -> str:
-        return "OK"
-
-    @app.errorhandler(TOO_LARGE)
-    def too_large(error: Exception) -> Response:
-        return problem(
-            TOO_LARGE,
-            "SchemaError",
-            f"the event is larger than {MAX_BYTES} bytes (put large data into the store)",
-        )
-
-    return app
+    body = json.dumps({"status": status, "title": error, "detail": detail, **more})
+    return Answer(status, {"content-type": "application/problem+json"}, body.encode())
 
 
-def received(request: Request, types: Types) -> list[Event[Body]]:
+LARGE = problem(
+    TOO_LARGE, "SchemaError", f"the event is larger than {MAX_BYTES} bytes (put large data into the store)"
+)
+
+
+def received(headers: Mapping[str, str], body: bytes, types: Types) -> list[Event[Body]]:
     """The events of a request, in binary, structured or batched mode.
 
+    :param headers: with lower-case names.
     :raises SchemaError: if one of them cannot be read.
     """
-    headers, body = dict(request.headers), request.get_data()
-    if request.mimetype == BATCH:
+    if _is_batch(headers):
         return [from_json(raw, types) for raw in batch_from_json(body)]
     return [from_http(headers, body, types)]
 
 
-def _worst(outcomes: Iterable[Outcome]) -> Response | None:
+def _is_batch(headers: Mapping[str, str]) -> bool:
+    return headers.get("content-type", "").partition(";")[0].strip().lower() == BATCH
+
+
+class Receiver:
+    """Turns a request with events into a function's answer. For all threads.
+
+    :param types: bodies it can read, by CloudEvents type.
+    :param sink: where events go; without one they are the reply, which carries one.
+    """
+
+    def __init__(self, invoker: Invoker, types: Types, sink: HttpPublisher | None = None) -> None:
+        self._invoker = invoker
+        self._types = types
+        self._sink = sink
+        self._turn = threading.Lock()
+
+    def answer(self, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Deal with a request."""
+        try:
+            events = received(headers, body, self._types)
+        except SchemaError as error:
+            return problem(BAD, type(error).__name__, mask(str(error)))
+        with self._turn:
+            outcomes = [self._invoker.invoke(event) for event in events]
+        if failure := _worst(outcomes):
+            return failure
+        emitted = [event for outcome in outcomes for event in outcome.events]
+        if self._sink is None:
+            return _reply(emitted, _is_batch(headers))
+        if refused := _publish(self._sink, emitted):
+            return refused
+        with self._turn:
+            for event in events:
+                self._invoker.confirm(event)
+        return DONE
+
+
+def _worst(outcomes: Iterable[Outcome]) -> Answer | None:
     """The answer to a delivery that is not done: later beats never, so that nothing is lost."""
     by_verdict = {outcome.verdict: outcome for outcome in outcomes}
     if retry := by_verdict.get(Verdict.RETRY):
-        response = problem(BUSY, retry.error, retry.reason)
-        response.headers["Retry-After"] = str(max(1, round(retry.delay)))
-        return response
+        answer = problem(BUSY, retry.error, retry.reason)
+        answer.headers["retry-after"] = str(max(1, round(retry.delay)))
+        return answer
     if dead := by_verdict.get(Verdict.DEAD):
         return problem(REFUSED, dead.error, dead.reason)
     return None
 
 
-def _wants_sink(events: Collection[Event[Body]]) -> bool:
-    return len(events) > 1 or any(event.iteration % STRIDE == 0 for event in events)
-
-
-def _publish(sink: HttpPublisher, events: Iterable[Event[Body]]) -> Response | None:
+def _publish(sink: HttpPublisher, events: Iterable[Event[Body]]) -> Answer | None:
     """The answer if the sink does not take every event: the delivery is not done then, whatever the sink says."""
     try:
         sink.publish(*events)
@@ -133,31 +149,18 @@ def _publish(sink: HttpPublisher, events: Iterable[Event[Body]]) -> Response | N
     return None
 
 
-def _reply(events: list[Event[Body]], request: Any) -> Response:
+def _reply(events: list[Event[Body]], batch: bool) -> Answer:
     """The reply event; several only to a sender of batches."""
-    from flask import Response
-
     if not events:
-        return Response(status=NO_CONTENT)
-    if request.mimetype == BATCH:
-        return Response(batch_to_json(events), status=200, content_type=BATCH)
+        return DONE
+    if batch:
+        return Answer(200, {"content-type": BATCH}, batch_to_json(events))
     if len(events) > 1:
         return problem(500, "UsageError", "the function emitted several events; an HTTP reply carries one")
-    headers, body = to_http(events[0])
-    return Response(body, status=200, headers=headers)
+    return Answer(200, *to_http(events[0]))
 
 
-def problem(status: int, error: str, detail: str, **more: Any) -> Response:
-    """An RFC 9457 problem.
-
-    :param more: further members.
-    """
-    from flask import Response, json
-
-    body = json.dumps({"status": status, "title": error, "detail": detail, **more})
-    return Response(body, status=status, content_type="application/problem+json")
-
-
+Scope = dict[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -165,18 +168,30 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 class FunctionHost:
     """An instance of a function under Knative's func runtime (``new()`` returns it)."""
 
-    def __init__(self, app: Flask) -> None:
-        from a2wsgi import WSGIMiddleware
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        self._threads = ThreadPoolExecutor(THREADS, "varloop-request")
 
-        def bounded(environ: dict[str, Any], start_response: Any) -> Any:
-            environ["wsgi.input_terminated"] = True  # a body without a length ends where it ends
-            return app.wsgi_app(environ, start_response)
-
-        self._asgi = WSGIMiddleware(bounded, workers=4)  # type: ignore[arg-type]
-
-    async def handle(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
-        await self._asgi(scope, receive, send)  # type: ignore[arg-type]
+        status, headers, body = await self._answer(scope, receive)
+        headers = headers | {"content-length": str(len(body))} if status != DONE.status else headers
+        named = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": status, "headers": named})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+        if scope["path"] != "/":
+            return problem(ABSENT, "UsageError", "events are posted to /")
+        if scope["method"] != "POST":
+            return problem(NO_POST, "UsageError", "events are posted")
+        headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]
+        }
+        if (body := await _body(headers, receive)) is None:
+            return LARGE
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._receiver.answer, headers, body)
 
     def alive(self) -> tuple[bool, str]:
         """Liveness."""
@@ -188,7 +203,22 @@ class FunctionHost:
 
     def stop(self) -> None:
         """Finish what is under way."""
-        self._asgi.executor.shutdown()
+        self._threads.shutdown()
+
+
+async def _body(headers: Mapping[str, str], receive: Receive) -> bytes | None:
+    """A request's body, or None if it is too large: by its length alone, or as soon as it is."""
+    length = headers.get("content-length", "")
+    if length.isdecimal() and int(length) > MAX_BYTES:
+        return None
+    body, more = bytearray(), True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(body) > MAX_BYTES:
+            return None
+    return bytes(body)
 
 
 def serve_function(*apps: App, store: str = "") -> FunctionHost:
@@ -205,7 +235,7 @@ def serve_function(*apps: App, store: str = "") -> FunctionHost:
     pipelines = Pipelines(apps)
     resources = Resources(open_store(url), types=pipelines.types)
     invoker = Invoker(pipelines, resources, host=os.environ.get("HOSTNAME", "http"), patience=PATIENCE)
-    return FunctionHost(create_app(invoker, pipelines.types, _sink(os.environ.get("K_SINK", ""))))
+    return FunctionHost(Receiver(invoker, pipelines.types, _sink(os.environ.get("K_SINK", ""))))
 
 
 def _sink(url: str) -> HttpPublisher | None:

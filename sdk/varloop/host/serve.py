@@ -29,7 +29,7 @@ from varloop.errors import ConflictError, EventError, PermanentError, SpecError,
 from varloop.events import Body, Event, RunSubmitted
 from varloop.host.embedded import EmbeddedHost
 from varloop.host.follow import Follower, News
-from varloop.host.http import BAD, BUSY, REFUSED, TOO_LARGE, problem, received
+from varloop.host.http import BAD, BUSY, LARGE, REFUSED, TOO_LARGE, Answer, problem, received
 from varloop.host.live import LiveBus
 from varloop.journal import list_runs
 from varloop.secrets import mask
@@ -136,7 +136,8 @@ def create_ingress(service: Service) -> Flask:
 
     @app.post("/")
     def take() -> Response:
-        events = received(request, service.pipelines.types)
+        headers = {name.lower(): value for name, value in request.headers}
+        events = received(headers, request.get_data(), service.pipelines.types)
         for event in events:
             service.accept(event)
         return _json({"accepted": [{"id": event.id, "run": event.run} for event in events]}, 202)
@@ -176,7 +177,7 @@ def _known(service: Service, run: str) -> Resources:
     try:
         resources.submitted(run)
     except (EventError, PermanentError) as error:
-        abort(problem(404, type(error).__name__, mask(str(error))))
+        abort(_response(problem(404, type(error).__name__, mask(str(error)))))
     return resources
 
 
@@ -199,9 +200,13 @@ def _message(news: News) -> bytes:
 
 
 def _json(data: Any, status: int = 200) -> Response:
+    return _response(Answer(status, {"content-type": "application/json"}, msgspec.json.encode(data)))
+
+
+def _response(answer: Answer) -> Response:
     from flask import Response
 
-    return Response(msgspec.json.encode(data), status=status, content_type="application/json")
+    return Response(answer.body, answer.status, answer.headers)
 
 
 def _explain(app: Flask) -> None:
@@ -211,14 +216,14 @@ def _explain(app: Flask) -> None:
     def refused(error: VarloopError) -> Response:
         status = _status(error)
         faults = {"faults": list(error.faults)} if isinstance(error, SpecError) else {}
-        response = problem(status, type(error).__name__, mask(str(error)), **faults)
+        answer = problem(status, type(error).__name__, mask(str(error)), **faults)
         if isinstance(error, TemporaryError):
-            response.headers["Retry-After"] = str(max(1, round(error.retry_after)))
-        return response
+            answer.headers["retry-after"] = str(max(1, round(error.retry_after)))
+        return _response(answer)
 
     @app.errorhandler(TOO_LARGE)
     def too_large(error: Exception) -> Response:
-        return problem(TOO_LARGE, "SchemaError", f"the event is larger than {MAX_BYTES} bytes")
+        return _response(LARGE)
 
 
 def _status(error: VarloopError) -> int:

@@ -19,8 +19,8 @@ from urllib.parse import SplitResult, parse_qsl, quote, urlsplit
 from xml.etree import ElementTree
 
 from varloop.errors import MissingExtra, PermanentError, StoreUnavailable, UsageError, VarloopError
+from varloop.lanes import Lanes, UnsentError
 from varloop.store import Store
-from varloop.store.lanes import Lanes, UnsentError
 
 try:
     import certifi
@@ -173,11 +173,11 @@ class S3Store(Store):
         """Send a PUT request; again if it failed and the server has not seen it, or may see it twice."""
         for pause in PAUSES:
             with contextlib.suppress(*(RAISED if repeat else (UnsentError,))):
-                answer = self._lanes.put(path, headers, body)
+                answer = self._lanes.send("PUT", path, headers, body)
                 if not repeat or answer[0] not in BUSY:
                     return answer
             time.sleep(pause)
-        return self._lanes.put(path, headers, body)
+        return self._lanes.send("PUT", path, headers, body)
 
     def _call(self, function: Callable[P, R], *args: P.args, **options: P.kwargs) -> R:
         """Call the client; whatever it raises becomes ours, here and nowhere else."""

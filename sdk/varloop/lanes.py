@@ -36,19 +36,24 @@ class Lanes:
         self._patience = patience
         self._idle: deque[socket.socket] = deque()
 
-    def put(self, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
-        """Send a PUT request; status and body of the answer.
+    def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
+        """Send a request; status and body of the answer.
 
         :param headers: with Host and Content-Length.
         :raises UnsentError: if nothing was sent.
         :raises OSError, http.client.HTTPException: if it was and the answer is not known.
         """
-        lines = [f"PUT {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+        lines = [
+            f"{method} {path} HTTP/1.1",
+            *(f"{name}: {value}" for name, value in headers.items()),
+            "",
+            "",
+        ]
         request = "\r\n".join(lines).encode("ascii") + body
         connection = self._take()
         try:
             connection.sendall(request)
-            with HTTPResponse(connection, method="PUT") as response:
+            with HTTPResponse(connection, method=method) as response:
                 response.begin()
                 answer = response.status, response.read()
         except BaseException:
@@ -64,6 +69,9 @@ class Lanes:
         """Close the connections that are idle."""
         while self._idle:
             self._idle.pop().close()
+
+    def __del__(self) -> None:
+        self.close()
 
     def _take(self) -> socket.socket:
         """A connection that is open, as far as can be told."""
