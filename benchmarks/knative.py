@@ -20,10 +20,14 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
+from queue import SimpleQueue
+from subprocess import PIPE, Popen
+from threading import Thread
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -35,14 +39,24 @@ from varloop.codec import from_json
 from varloop.deploy import Cluster, Project
 from varloop.deploy.images import build
 from varloop.deploy.pipeline import WORK
-from varloop.events import CircuitEncoded, CircuitExecuted, Event, ParametersProposed, RunCompleted
+from varloop.events import (
+    CircuitEncoded,
+    CircuitExecuted,
+    Event,
+    ObjectiveEvaluated,
+    ParametersProposed,
+    RunCompleted,
+)
 from varloop.journal import read_record, step_key
 
 HERE = Path(__file__).parent
+Samples = list[list[float]]
 BARE = ("bare0", "bare1", "bare2")
 STEPS = ("encode", "execute", "postprocess", "optimize")
-HOPS = 240
-"""the Broker on channels drops an event after 255 replies"""
+SHORT = 22
+"""iterations in a round; short rounds in turn, so that what else the machine does meets both alike"""
+SETTLING = 2
+"""first iterations of a round that do not count; of the others every tenth posts its events, as in any run"""
 
 H2 = {
     "problem": {
@@ -69,6 +83,8 @@ class Place:
         self.broker = f"{os.environ['BROKER_URL']}/varloop/varloop"
         self.registry = f"{os.environ['REGISTRY']}/varloop"
         self.client = varloop.connect(self.broker, f"s3://varloop?endpoint={os.environ['S3_ENDPOINT']}")
+        self._heard: SimpleQueue[dict[str, Any]] = SimpleQueue()
+        self._told: dict[tuple[str, str], dict[str, Any]] = {}
 
     def pods(self) -> list[str]:
         found = self.cluster.get("pod", selector="serving.knative.dev/service")
@@ -94,24 +110,39 @@ class Place:
         """When an event was posted, and when each bare function in turn had it."""
         name = uuid.uuid4().hex
         posted = self.post({"name": name, "hops": hops, "stamps": []})
+        return [posted, *self.told(name, "bench.done")["data"]["stamps"]]
 
-        return [posted, *self.told(name)["data"]["stamps"]]
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Follow what the sink is sent. Nobody polls while something is measured."""
+        with Popen(
+            ["kubectl", "-n", self.cluster.namespace, "logs", "--follow", "deployment/bench-sink"],
+            stdout=PIPE,
+        ) as follower:
+            reader = Thread(target=self._read, args=(follower.stdout,))
+            reader.start()
+            try:
+                yield
+            finally:
+                follower.terminate()
+                reader.join()
 
-    def told(self, subject: str) -> dict[str, Any]:
+    def _read(self, lines: Iterable[bytes]) -> None:
+        for line in lines:
+            self._heard.put(json.loads(line))
+
+    def told(self, subject: str, type: str) -> dict[str, Any]:
         """What the sink was sent about a subject."""
-
-        def found() -> list[dict[str, Any]]:
-            lines = self.cluster.kubectl("logs", "deployment/bench-sink", "--tail", "50").splitlines()
-            return [event for event in map(json.loads, lines) if event["ce-subject"] == subject]
-
-        event: dict[str, Any] = until(found, 120)[0]
-        return event
+        while (subject, type) not in self._told:
+            event = self._heard.get(timeout=120)
+            self._told[event["ce-subject"], event["ce-type"]] = event
+        return self._told.pop((subject, type))
 
     def run(self, iterations: int) -> tuple[float, list[Event[Any]]]:
         """When a run was submitted, and its recorded events in the order of time."""
         posted = time.time()
         run = self.client.submit(H2 | {"budget": {"iterations": iterations}})
-        run.result()
+        self.told(run.id, RunCompleted.type)
         journal, events = self.client.resources.journal(run.id), []
         for iteration in range(iterations):
             for step in ("encode", "execute", "optimize"):
@@ -148,7 +179,8 @@ def deploy_bare(place: Place, work: Path) -> Project:
     place.cluster.apply(sink_manifests(f"{place.registry}/core"))
     place.cluster.kubectl("rollout", "status", "deployment/bench-sink", "--timeout", "60s")
     triggers = [trigger(name, f"bench.{name}", "serving.knative.dev/v1", name) for name in BARE]
-    triggers.append(trigger("bench-sink", "bench.done", "v1", "bench-sink"))
+    for name, type in (("bench-sink", "bench.done"), ("bench-completed", RunCompleted.type)):
+        triggers.append(trigger(name, type, "v1", "bench-sink"))
     place.cluster.apply(triggers)
     for each in triggers:
         place.cluster.wait_ready("trigger", each["metadata"]["name"])
@@ -208,7 +240,9 @@ def cold(place: Place, rounds: int) -> dict[str, list[float]]:
         place.rest()
         found["bare"] += [b - a for a, b in pairwise(place.circle(3))]
         posted, events = place.run(1)
-        evaluated_at = datetime.fromisoformat(place.told(events[0].run)["ce-time"]).timestamp()
+        evaluated_at = datetime.fromisoformat(
+            place.told(events[0].run, ObjectiveEvaluated.type)["ce-time"]
+        ).timestamp()
         at = {type(event.data): event.time for event in events}
         times = [posted, at[CircuitEncoded], at[CircuitExecuted], evaluated_at, at[RunCompleted]]
         for step, (a, b) in zip(STEPS, pairwise(times), strict=True):
@@ -217,26 +251,34 @@ def cold(place: Place, rounds: int) -> dict[str, list[float]]:
     return found
 
 
-def warm(place: Place, rounds: int) -> tuple[list[float], list[float], list[float]]:
-    """Milliseconds of one round of the circle; of one iteration without its job; of one iteration."""
-    circle: list[float] = []
-    iterations: list[float] = []
-    overhead: list[float] = []
-    place.circle(9), place.run(5)
-    for _ in range(rounds):
-        stamps = place.circle(HOPS)[1:][::3][5:]
-        circle += [b - a for a, b in pairwise(stamps)]
-        _, events = place.run(HOPS // 3)
-        marks = [event for event in events if isinstance(event.data, ParametersProposed)][5:]
+def warm(place: Place, rounds: int) -> tuple[Samples, Samples, Samples]:
+    """Milliseconds of one round of the circle, of one iteration without its job, of one iteration; by round."""
+    circle: Samples = []
+    overhead: Samples = []
+    iterations: Samples = []
+
+    def around() -> None:
+        stamps = place.circle(3 * SHORT + 1)[1::3]
+        circle.append([1e3 * (b - a) for a, b in pairwise(stamps[SETTLING:])])
+
+    def loop() -> None:
+        _, events = place.run(SHORT)
+        marks = {each.iteration: each.time for each in events if isinstance(each.data, ParametersProposed)}
         jobs = {
-            event.iteration: event.data.job.seconds
-            for event in events
-            if isinstance(event.data, CircuitExecuted)
+            each.iteration: each.data.job.seconds for each in events if isinstance(each.data, CircuitExecuted)
         }
-        for a, b in pairwise(marks):
-            iterations.append(b.time - a.time)
-            overhead.append(b.time - a.time - jobs[a.iteration])
-    return tuple([1e3 * each for each in values] for values in (circle, overhead, iterations))  # type: ignore[return-value]
+        counted = range(SETTLING, SHORT)
+        iterations.append([1e3 * (marks[k + 1] - marks[k]) for k in counted])
+        overhead.append([1e3 * (marks[k + 1] - marks[k] - jobs[k]) for k in counted])
+
+    around()
+    loop()
+    for samples in (circle, overhead, iterations):
+        samples.clear()
+    for number in range(rounds):
+        for part in (around, loop) if number % 2 else (loop, around):
+            part()
+    return circle, overhead, iterations
 
 
 def layers(image: str) -> dict[str, int]:
@@ -276,25 +318,34 @@ def redeploy(
 # ---------------------------------------------------------------- the table
 
 
-def quantiles(values: Sequence[float]) -> list[float]:
-    return [float(each) for each in np.percentile(values, (50, 95, 99))]
-
-
-def report(place: Place, work: Path, options: argparse.Namespace) -> list[str]:
-    project = deploy_bare(place, work)
-    circle, overhead, iterations = warm(place, options.rounds)
-    base = quantiles(circle)
-    lines = ["| warm, ms | p50 | p95 | p99 | p50 ÷ bare |", "| --- | --- | --- | --- | --- |"]
+def warm_table(circle: Samples, overhead: Samples, iterations: Samples) -> list[str]:
+    """Quantiles over all rounds, and the medians' ratio round by round."""
+    lines = [
+        "| warm, ms | p50 | p95 | p99 | p50 ÷ bare | by round, middle half |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     rows = {
         "three bare functions in a circle": circle,
         "iteration, without its job": overhead,
         "iteration": iterations,
     }
-    for title, values in rows.items():
-        cells = [f"{each:.1f}" for each in quantiles(values)] + [f"{quantiles(values)[0] / base[0]:.2f}"]
-        lines.append(f"| {title} | {' | '.join(cells)} |")
-    print("\n".join(lines), flush=True)
-    found = cold(place, options.cold)
+    base = statistics.median(chain(*circle))
+    for title, samples in rows.items():
+        ratios = [statistics.median(a) / statistics.median(b) for a, b in zip(samples, circle, strict=True)]
+        low, high = np.percentile(ratios, (25, 75))
+        p50, p95, p99 = np.percentile([*chain(*samples)], (50, 95, 99))
+        lines.append(
+            f"| {title} | {p50:.1f} | {p95:.1f} | {p99:.1f} | {p50 / base:.2f} | {low:.2f}–{high:.2f} |"
+        )
+    return lines
+
+
+def report(place: Place, work: Path, options: argparse.Namespace) -> list[str]:
+    project = deploy_bare(place, work)
+    with place.listening():
+        lines = warm_table(*warm(place, options.rounds))
+        print("\n".join(lines), flush=True)
+        found = cold(place, options.cold)
     bare_cold = statistics.median(found["bare"])
     lines += ["", "| cold, event to outcome, s | median | range | ÷ bare |", "| --- | --- | --- | --- |"]
     for name, values in found.items():
@@ -344,8 +395,8 @@ def about(place: Place, options: argparse.Namespace) -> str:
         "eventing.knative.dev/broker.class"
     ]
     return (
-        f"{options.rounds} rounds of {HOPS // 3} iterations of a two-qubit VQE (SPSA, exact), the first 5 of each left out, in turn "
-        f"with rounds of the circle; {options.cold} cold starts of each step, three times as many bare ones.\n"
+        f"{options.rounds} rounds of {SHORT} iterations of a two-qubit VQE (SPSA, exact), the first {SETTLING} of each left out, in turn "
+        f"with as many of the circle; {options.cold} cold starts of each step, three times as many bare ones.\n"
         f"Broker class {broker}, Kubernetes {server}, Knative {serving.get('app.kubernetes.io/version', '?')}, func {func}, "
         f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[1]:.0f}. "
         f"Again: `python benchmarks/knative.py --rounds {options.rounds} --cold {options.cold}`.\n"
