@@ -78,10 +78,7 @@ class Loop(msgspec.Struct, frozen=True, kw_only=True):
 
 def opened(loop: Loop, budget: Budget, ask: Ask) -> list[str]:
     """Faults that keep a loop from starting within its budget."""
-    need = loop.cost.of(len(ask.points), ask.gradient) + loop.cost.fixed + _reserve(loop)
-    if budget.shots is not None and need > budget.shots:
-        return [f"budget.shots: {budget.shots}, but the first iteration and the final value need {need}"]
-    return []
+    return budget.short_of(loop.cost.of(len(ask.points), ask.gradient) + loop.cost.fixed + _reserve(loop))
 
 
 def progress(loop: Loop, measured: ObjectiveEvaluated) -> Loop:

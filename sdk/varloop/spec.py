@@ -112,6 +112,13 @@ class Budget(_Part, frozen=True, kw_only=True):
     tolerance: Annotated[float, msgspec.Meta(gt=0)] | None = None
     """stop when the best value improved by less than this over the last 10 iterations"""
 
+    def short_of(self, need: int) -> list[str]:
+        """The fault if the shots of the first iteration and the final value are more than there are."""
+        if self.shots is None or need <= self.shots:
+            return []
+        text = f"budget.shots: {self.shots}, but the first iteration and the final value need {need}"
+        return [f"{text}; raise it, or lower shots"]
+
 
 class RunSpec(_Part, frozen=True, kw_only=True):
     """Everything that defines a run. The same spec gives the same result, bit for bit, on a simulator."""

@@ -174,6 +174,23 @@ def test_a_circuit_without_parameters() -> None:
     assert angles.bind([[]]).shape == (1, 0)
 
 
+def test_sinusoidal_parameters() -> None:
+    """A parameter is sinusoidal in one rotation, negated or not, beside others or not; else it may not be."""
+    a, b, shared, scaled, controlled, square = map(Parameter, ("a", "b", "c", "d", "e", "f"))
+    circuit = QuantumCircuit(2)
+    circuit.rx(a - b, 0)
+    circuit.rz(shared + 0.3, 0)
+    circuit.rz(shared, 1)
+    circuit.rzz(scaled / 2, 0, 1)
+    circuit.crx(controlled, 0, 1)
+    circuit.ry(square**2, 1)
+    evolution, time = QuantumCircuit(2), Parameter("t")
+    evolution.append(PauliEvolutionGate(SparsePauliOp("XY"), time=time / 2), range(2))
+
+    assert separate(circuit)[1].sinusoidal.tolist() == [True, True, False, False, False, False]
+    assert separate(evolution)[1].sinusoidal.tolist() == [True]
+
+
 def test_points_of_another_width() -> None:
     """A point with too many numbers is refused with both shapes."""
     angles = Angles(np.eye(2), np.zeros(2), ("two-term",) * 2)

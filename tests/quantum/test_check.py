@@ -10,11 +10,11 @@ from qiskit.circuit.library import efficient_su2
 from qiskit.quantum_info import SparsePauliOp, Statevector
 
 from quantum.backend_contract import RING, backends
-from varloop.errors import MissingExtra
+from varloop.errors import MissingExtra, SpecError
 from varloop.quantum import check
 from varloop.quantum.backends import Backends
 from varloop.quantum.circuits import spec_of
-from varloop.spec import Budget, CircuitSpec, Energy, MaxCut, RunSpec
+from varloop.spec import Budget, CircuitSpec, Energy, MaxCut, OptimizerSpec, RunSpec
 
 BELL = Energy(observable=[("ZZ", 1.0), ("XX", -0.5), ("II", 2.0)])
 SU2 = CircuitSpec(library="efficient_su2", options={"num_qubits": 2, "reps": 1})
@@ -88,6 +88,28 @@ def test_a_gradient_without_a_rule_is_a_fault() -> None:
     circuit.rx(t * t, 0)
     (found,) = faults(circuit=spec_of(circuit), gradient="parameter-shift")
     assert found == "gradient: parameter-shift has no rule for 1 of the angles; use auto"
+
+
+def test_rotosolve_where_it_would_not_find_the_minimum() -> None:
+    """Its assumption is checked: parameters that several gates share, and CVaR objectives, are refused."""
+    rotosolve = OptimizerSpec(name="rotosolve")
+
+    assert faults(optimizer=rotosolve) == []
+    (shared,) = faults(problem=RING, circuit=None, optimizer=rotosolve)
+    assert shared == (
+        "optimizer.name: rotosolve needs each parameter to be the angle of one rotation, unscaled; "
+        "cost[0], mixer[0]: not so; expected another optimizer"
+    )
+    tail = MaxCut(edges=[(0, 1, 1.0)], cvar=0.5)
+    (cvar,) = faults(problem=tail, circuit=SU2, optimizer=rotosolve)
+    assert cvar.endswith("this objective is a CVaR")
+
+
+def test_many_parameters_that_rotosolve_cannot_turn_are_counted() -> None:
+    """A fault stays one line."""
+    deep = MaxCut(edges=RING.edges, layers=9)
+    (found,) = faults(problem=deep, circuit=None, optimizer=OptimizerSpec(name="rotosolve"))
+    assert "unscaled; cost[0], cost[1], cost[2] and 15 more: not so" in found
 
 
 def test_all_faults_are_found_at_once() -> None:
@@ -182,6 +204,13 @@ def test_the_budget_of_shots_ends_a_run_early() -> None:
     spec = RunSpec(problem=BELL, circuit=SU2, shots=100, budget=Budget(iterations=10, shots=1300))
     seen = check.report(spec, backends(), 2, False)
     assert (seen.jobs, seen.total_shots) == (3, 2 * 400 + 200)
+
+
+def test_a_budget_that_not_one_iteration_fits_into() -> None:
+    """It is refused before anything runs, with what is needed: two points, the final value, and the calibration."""
+    spec = RunSpec(problem=LINE, shots=10, mitigation="readout", budget=Budget(shots=30))
+    with pytest.raises(SpecError, match=r"budget.shots: 30, but .* need 50; raise it, or lower shots"):
+        check.report(spec, Backends(), 2, False)
 
 
 def test_the_first_iteration_may_have_more_points() -> None:

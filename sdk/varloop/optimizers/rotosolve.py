@@ -6,7 +6,7 @@ Quantum 5, 391 (2021), algorithm 1.
 Assumes that the objective along each parameter is A·cos φ + B·sin φ + C. That holds for an expectation
 value if each parameter is the angle, unscaled, of one rotation exp(−iφP/2), P² = 1 (RX, RY, RZ, RXX, RYY,
 RZZ, RZX), or of one P or U angle. It fails for a parameter that several gates share (QAOA), for controlled
-rotations, for scaled angles and for CVaR objectives: use another optimizer there.
+rotations, for scaled angles and for CVaR objectives: such a spec is refused.
 """
 
 from __future__ import annotations

@@ -81,6 +81,17 @@ class Angles:
         """True if a parameter-shift rule is known for every angle."""
         return "none" not in self.rules
 
+    @property
+    def sinusoidal(self) -> NDArray[np.bool_]:
+        """Along which parameters every expectation value is A·cos θ + B·sin θ + C, shape (n_parameters,).
+
+        Certainly so if a parameter is in one angle at most, as it is or negated, and that has a two-term rule.
+        """
+        plain = np.array([rule == "two-term" for rule in self.rules], dtype=bool)[:, None]
+        sound = (self.matrix == 0) | (plain & np.isclose(np.abs(self.matrix), 1))
+        seldom = np.count_nonzero(self.matrix, axis=0) <= 1
+        return np.asarray(sound.all(axis=0) & seldom)
+
     @cached_property
     def shifts(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Parameter shift at any point: what to add to its angles, and how to weigh the values.

@@ -84,7 +84,7 @@ def faults(parts: dict[str, Any]) -> list[str]:
     found, backend = _backend_faults(parts.get("backend", "aer"))
     if problem is None:
         return found
-    found += _mitigation_faults(parts, problem)
+    found += _cvar_faults(parts, problem)
     sizes = list(_size_faults(parts, problem, backend))
     if sizes:
         return found + sizes
@@ -107,7 +107,7 @@ def _backend_faults(name: str) -> tuple[list[str], Backend | None]:
         return [f"backend: {error}"], None
 
 
-def _mitigation_faults(parts: dict[str, Any], problem: Problem) -> list[str]:
+def _cvar_faults(parts: dict[str, Any], problem: Problem) -> list[str]:
     if problems.cvar_share(problem) == 1.0:
         return []
     found = []
@@ -117,6 +117,10 @@ def _mitigation_faults(parts: dict[str, Any], problem: Problem) -> list[str]:
         found.append(
             "gradient: parameter-shift differentiates expectation values and this objective is a CVaR; "
             "expected finite-difference or spsa"
+        )
+    if _rotosolves(parts):
+        found.append(
+            "optimizer.name: rotosolve minimises sinusoids, as expectation values are; this objective is a CVaR"
         )
     return found
 
@@ -142,8 +146,6 @@ def _constant_faults(problem: Problem) -> list[str]:
 
 
 def _circuit_faults(parts: dict[str, Any], problem: Problem, circuit: QuantumCircuit) -> Iterator[str]:
-    from varloop.quantum.angles import separate
-
     expected, initial, count = problems.num_qubits(problem), parts.get("initial"), circuit.num_parameters
     if circuit.num_qubits != expected:
         yield f"circuit: has {circuit.num_qubits} qubits, the problem acts on {expected}"
@@ -154,10 +156,33 @@ def _circuit_faults(parts: dict[str, Any], problem: Problem, circuit: QuantumCir
         return
     if initial is not None and len(initial) != count:
         yield f"initial: has {len(initial)} numbers, the circuit has {count} parameters"
-    if parts.get("gradient") == "parameter-shift" and count:
-        angles = separate(circuit)[1]
-        if not angles.shiftable:
-            yield f"gradient: parameter-shift has no rule for {angles.rules.count('none')} of the angles; use auto"
+    if count:
+        yield from _angle_faults(parts, circuit)
+
+
+def _angle_faults(parts: dict[str, Any], circuit: QuantumCircuit) -> Iterator[str]:
+    """What gradient and optimizer assume about where the parameters are, and does not hold."""
+    shift, rotosolve = parts.get("gradient") == "parameter-shift", _rotosolves(parts)
+    if not (shift or rotosolve):
+        return
+    from varloop.quantum.angles import separate
+
+    angles = separate(circuit)[1]
+    if shift and not angles.shiftable:
+        yield f"gradient: parameter-shift has no rule for {angles.rules.count('none')} of the angles; use auto"
+    others = [
+        name.name for name, plain in zip(circuit.parameters, angles.sinusoidal, strict=True) if not plain
+    ]
+    if rotosolve and others:
+        names = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if others[3:] else "")
+        yield (
+            f"optimizer.name: rotosolve needs each parameter to be the angle of one rotation, unscaled; {names}: "
+            "not so; expected another optimizer"
+        )
+
+
+def _rotosolves(parts: dict[str, Any]) -> bool:
+    return "optimizer" in parts and parts["optimizer"].name == "rotosolve"
 
 
 def report(
@@ -175,6 +200,7 @@ def report(
     :param gradient: whether it asks for the gradient too.
     :param first: points it asks for in the first iteration, if those are more.
     :param start: the first point; if None, the spec's ``initial``, or all zeros.
+    :raises SpecError: not one iteration fits into the budget of shots.
     """
     from varloop.quantum.gradients import choose, plan
     from varloop.store.memory import MemoryStore
@@ -188,8 +214,10 @@ def report(
     shots, iterations = spec.shots or 0, spec.budget.iterations
     more = max(0, first - n_points) * len(template.circuits)
     extra = more + len(template.circuits) + 2 * (spec.mitigation == "readout")
+    if short := spec.budget.short_of(shots * (circuits + extra)):
+        raise SpecError(short)
     if spec.budget.shots is not None:
-        iterations = min(iterations, max(0, spec.budget.shots // shots - extra) // circuits)
+        iterations = min(iterations, (spec.budget.shots // shots - extra) // circuits)
     jobs = iterations + bool(shots)
     total = shots * (circuits * iterations + extra)
     seconds = jobs * JOB_SECONDS + total * _shot_seconds(template, backend) if shots else None
