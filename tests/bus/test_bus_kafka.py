@@ -17,7 +17,9 @@ from varloop.bus.kafka.dead import ROOM
 from varloop.bus.kafka.driver import Done, Headers
 from varloop.codec import to_json, to_kafka
 from varloop.errors import MissingExtra, TemporaryError, UsageError
-from varloop.events import RunSubmitted
+from varloop.events import Event, RunFailed, RunSubmitted
+
+SUBMITTED = RunSubmitted.type
 
 
 @pytest.fixture
@@ -62,7 +64,7 @@ def until(met: object) -> None:
 @pytest.fixture
 def member(kafka: KafkaBus) -> Iterator[Member]:
     """Of a group that takes cancellations, and what nobody can read."""
-    member = Member(kafka, "g", [CANCEL], orphans=True)
+    member = Member(kafka, "g", [CANCEL], orphans=[FAILED])
     yield member
     member.close()
 
@@ -123,13 +125,29 @@ def test_only_one_group_buries_what_nobody_can_read(
     cluster: Cluster, kafka: KafkaBus, member: Member
 ) -> None:
     """Groups that are not told to leave poison alone; what is of their own type they bury themselves."""
-    other = Member(kafka, "h", [FAILED])
+    other = Member(kafka, "h", [SUBMITTED])
     cluster.send("t", b"k", b"\xff", [], lambda error: None)
-    cluster.send("t", b"k", b"{}", [*POISON["a wrong schema"][1][:3], ("ce_type", FAILED.encode())], print)
+    cluster.send("t", b"k", b"{}", [*POISON["a wrong schema"][1][:3], ("ce_type", SUBMITTED.encode())], print)
     until(lambda: sum(cluster.committed["t.h"].values()) == sum(cluster.committed["t.g"].values()) == 2)
     other.close()
 
     assert sorted(letter.function for letter in kafka.dead_letters()) == ["g", "h"]
+
+
+def test_what_no_group_takes_is_looked_after_by_one(
+    cluster: Cluster, kafka: KafkaBus, member: Member
+) -> None:
+    """Of events that only applications read, one group buries those that cannot be read; good ones pass it by."""
+    other = Member(kafka, "h", [SUBMITTED])
+    cluster.send("t", b"k", b"{}", [*POISON["a wrong schema"][1][:3], ("ce_type", FAILED.encode())], print)
+    kafka.publish(Event(id="1", source="x", run="r", time=1.0, data=RunFailed(error="E", detail="")))
+    until(lambda: sum(cluster.committed["t.h"].values()) == sum(cluster.committed["t.g"].values()) == 2)
+    other.close()
+
+    (letter,) = kafka.dead_letters()
+    assert (letter.function, letter.error) == ("g", "SchemaError")
+    assert len(cluster.scan("t.dead")) == 1
+    assert member.poll(0.0) is None
 
 
 def test_foreign_events_are_let_pass(cluster: Cluster, kafka: KafkaBus, member: Member) -> None:

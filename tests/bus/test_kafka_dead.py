@@ -44,7 +44,7 @@ def publish(
 
 def buried(cluster: Cluster, kafka: KafkaBus) -> KafkaLetter:
     """The one dead letter that a member makes of the one record there is; the record is dealt with, then."""
-    member = Member(kafka, "g", [], orphans=True)
+    member = Member(kafka, "g", [], orphans=[])
     with cluster.news:
         assert cluster.news.wait_for(lambda: cluster.committed["t.g"].get(0) == 1, timeout=10)
     member.close()

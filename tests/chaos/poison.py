@@ -10,8 +10,9 @@ from varloop.codec import OWN_SOURCE
 __all__ = ["BAD", "FOREIGN", "OVERSIZE", "Poison"]
 
 PREFIX = "dev.varloop."
-SUBMITTED, ENCODED, EXECUTED = (
-    PREFIX + name for name in ("run.submitted", "circuit.encoded", "circuit.executed")
+SUBMITTED, ENCODED, EXECUTED, COMPLETED, FAILED = (
+    PREFIX + name
+    for name in ("run.submitted", "circuit.encoded", "circuit.executed", "run.completed", "run.failed")
 )
 LARGEST = 1_048_200
 """bytes of a value that a broker with standard settings still takes in a record with these headers"""
@@ -51,6 +52,7 @@ def structured(**attributes: Any) -> bytes:
 
 REQUEST = b'{"template":"t","points":[[0.0]],"memo":{"key":"000000/encode","digest":"d"}}'
 SPEC = b'{"spec":{}}'
+FAILURE = b'{"error":"E","detail":"made up"}'
 
 BAD = (
     Poison("bytes", b"\xff\xfe\x00 no JSON", "not a CloudEvent"),
@@ -68,6 +70,8 @@ BAD = (
     Poison("data of another type", REQUEST, "schema", head(SUBMITTED)),
     Poison("number for a list", b'{"template":"t","points":7}', "schema", head(ENCODED)),
     Poison("nothing for a result", b"{}", "schema", head(EXECUTED)),
+    Poison("nothing for an end", b"{}", "schema", head(COMPLETED)),
+    Poison("tombstone of an end", None, "tombstone", head(COMPLETED)),
     Poison(
         "later schema",
         SPEC,
@@ -81,6 +85,7 @@ BAD = (
     Poison("time", SPEC, "not a CloudEvent", head(SUBMITTED, time="yesterday")),
     Poison("run id", SPEC, "run id", head(SUBMITTED, subject="../../etc/passwd")),
     Poison("altered", REQUEST, "altered", head(ENCODED, source=OWN_SOURCE + "encode")),
+    Poison("altered end", FAILURE, "altered", head(FAILED, source=OWN_SOURCE + "optimize")),
     Poison("unknown run", REQUEST, "no such run", head(ENCODED, subject="never-submitted")),
     Poison("unknown pipeline", SPEC, "no pipeline", head(SUBMITTED, pipeline="elsewhere")),
     Poison("large", b'"' + b"x" * 900_000 + b'"', "schema", head(SUBMITTED)),

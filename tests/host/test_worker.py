@@ -306,6 +306,23 @@ def test_events_of_an_unknown_pipeline_are_dead_letters(site: Site) -> None:
     until(site.settled)
 
 
+def test_a_forged_end_is_a_dead_letter_once(site: Site) -> None:
+    """What only applications read is buried by one worker if it is bad, wherever functions are hosted."""
+    for name in ("encode", "execute", "postprocess", "optimize", "cancel"):
+        site.start(name)
+    site.submit("r")
+    until(lambda: site.end("r"))
+    bad = {"id": b"1", "source": b"varloop/optimize", "specversion": b"1.0", "subject": b"r"}
+    for kind in (RunCompleted, RunFailed):
+        headers = [(f"ce_{name}", value) for name, value in {**bad, "type": kind.type.encode()}.items()]
+        site.cluster.send("t", b"r", b'{"error":"E","detail":""}', headers, lambda error: None)
+
+    until(site.settled)
+    assert [letter.function for letter in site.bus.dead_letters()] == ["encode", "encode"]
+    assert len(site.cluster.scan("t.dead")) == 2
+    assert isinstance(site.end("r"), RunCompleted)
+
+
 def test_a_cancelled_run_ends(site: Site) -> None:
     """Cancellation is an event like any other."""
     worker = site.start()

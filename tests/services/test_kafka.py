@@ -138,7 +138,7 @@ LARGEST_VALUE = 1_048_588 - 80
 def test_the_largest_records_are_buried(kafka: KafkaBus) -> None:
     """A bad record as large as can be is buried whole, and without its value where there is no room for it."""
     value = b"x" * LARGEST_VALUE
-    member = Member(kafka, "g", [], orphans=True)
+    member = Member(kafka, "g", [], orphans=[])
     publish(kafka, value)
     eventually(kafka.dead_letters)
     kafka.driver.configure(kafka.settings.dead, {"max.message.bytes": "1048588"})
@@ -154,7 +154,7 @@ def test_the_largest_records_are_buried(kafka: KafkaBus) -> None:
 
 def test_a_replay_keeps_what_is_empty(kafka: KafkaBus) -> None:
     """An empty value is published again as an empty value, a tombstone as a tombstone."""
-    member = Member(kafka, "g", [], orphans=True)
+    member = Member(kafka, "g", [], orphans=[])
     publish(kafka, b"", None)
     eventually(lambda: len(kafka.dead_letters()) == 2)
     member.close()

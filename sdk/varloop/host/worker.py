@@ -55,12 +55,12 @@ class Worker:
         self.fusion = fusion
         self._takes = _taken(pipelines, functions)
         self._slots = [Slot(self, store, number) for number in range(concurrency)]
-        orphans = pipelines.route(DEFAULT, RunSubmitted.type)
+        first = pipelines.route(DEFAULT, RunSubmitted.type)
         self.members: dict[str, Member] = {}
         for name, types in self._takes.items():
-            here = orphans is not None and orphans.name == name
+            orphans = _untaken(pipelines) if first and first.name == name else None
             self.members[name] = Member(
-                bus, name, types, orphans=here, instance=instance, sink=self, known=self._known
+                bus, name, types, orphans=orphans, instance=instance, sink=self, known=self._known
             )
 
     @property
@@ -133,6 +133,11 @@ def _taken(pipelines: Pipelines, names: Collection[str]) -> dict[str, set[str]]:
     if unknown := set(names) - taken.keys():
         raise UsageError(f"there is no function {min(unknown)}", hint=f"known: {', '.join(sorted(taken))}")
     return {name: types for name, types in taken.items() if not names or name in names}
+
+
+def _untaken(pipelines: Pipelines) -> set[str]:
+    """Types of events that no function takes, but applications: how runs end."""
+    return set(pipelines.types).difference(*_taken(pipelines, ()).values())
 
 
 def run_worker(

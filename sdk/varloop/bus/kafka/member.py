@@ -40,7 +40,8 @@ class Member:
     """One member of one group, with a thread that reads.
 
     :param types: the events the group takes, by CloudEvents type.
-    :param orphans: also deal with what no group can read: it goes to the dead letters.
+    :param orphans: events that no group takes, by CloudEvents type, if this is the group that looks after them:
+        what nobody can read of these, and of no known type, goes to the dead letters.
     :param sink: where deliveries go, instead of waiting for :meth:`poll`.
     :param known: asked about each record before it is decoded; if it says yes, it takes the record over.
     """
@@ -51,7 +52,7 @@ class Member:
         group: str,
         types: Collection[str],
         *,
-        orphans: bool = False,
+        orphans: Collection[str] | None = None,
         instance: str = "",
         sink: Sink[KafkaDelivery] | None = None,
         known: Callable[[Copy], bool] = lambda copy: False,
@@ -60,7 +61,7 @@ class Member:
         self.partitions = bus.partitions
         self.group = group
         self._types = frozenset(types)
-        self._orphans = orphans
+        self._orphans = None if orphans is None else frozenset(orphans)
         self._inbox: Inbox[KafkaDelivery] = Inbox(time.monotonic)
         self.sink = self._inbox if sink is None else sink
         self._known = known
@@ -168,10 +169,12 @@ class Member:
             offsets = self._offsets.get(record.partition)
             if offsets is None or not offsets.opened(record.offset):
                 return
-        if not self._concerns(record):
+        kind = _kind(record)
+        if kind in self._types:
+            if not self._known(Copy(self, record)) and (delivery := self.deliver(record)):
+                self.sink.put(delivery)
+        elif not self._looks_after(kind) or self.deliver(record):
             self.finished(record)
-        elif not self._known(Copy(self, record)) and (delivery := self.deliver(record)):
-            self.sink.put(delivery)
 
     def deliver(self, record: Record, attempt: int = 1) -> KafkaDelivery | None:
         """A record as a delivery; None if nobody can read it, then it is buried."""
@@ -182,11 +185,13 @@ class Member:
             return None
         return KafkaDelivery(self, record, event, attempt)
 
-    def _concerns(self, record: Record) -> bool:
-        """Whether this group has to deal with a record: its types, and what nobody can read."""
-        kind = _kind(record)
-        unreadable = kind is None or (kind.startswith(PREFIX) and kind not in self.bus.types)
-        return self._orphans if unreadable else kind in self._types
+    def _looks_after(self, kind: str | None) -> bool:
+        """Whether records of a type that no group takes are buried here if they cannot be read."""
+        if self._orphans is None:
+            return False
+        return (
+            kind is None or kind in self._orphans or (kind.startswith(PREFIX) and kind not in self.bus.types)
+        )
 
 
 class Copy:
