@@ -33,6 +33,8 @@ log = logging.getLogger("varloop.bus")
 
 ANSWER = 10.0
 """seconds to wait for an answer of the cluster"""
+FETCH = 100
+"""milliseconds that a fetch waits for records: partitions that are assigned meanwhile wait with it"""
 BATCH = 200
 """records handed over at once"""
 TOO_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE, KafkaError.INVALID_RECORD)
@@ -67,6 +69,7 @@ class Confluent:
         self.common: dict[str, Any] = {
             "bootstrap.servers": ",".join(settings.servers),
             "client.id": f"varloop-{uuid.uuid4().hex[:12]}",
+            "reconnect.backoff.ms": 20,
             "reconnect.backoff.max.ms": 500,
             "socket.nagle.disable": True,
             "logger": logging.getLogger("varloop.bus.librdkafka"),
@@ -211,6 +214,7 @@ class _Reader:
             "max.poll.interval.ms": 3_600_000,
             "partition.assignment.strategy": "cooperative-sticky",
             "queued.max.messages.kbytes": 16_384,
+            "fetch.wait.max.ms": FETCH,
         }
         if instance:
             options["group.instance.id"] = instance
