@@ -258,12 +258,14 @@ def by_script(result: Result, python: str, script: str, *arguments: str) -> list
     return [(wall, job) for wall, job in report["iterations"]]
 
 
-def contestants(
-    place: Place, python: str, iterations: int
-) -> dict[str, Callable[[Result], list[tuple[float, float]]]]:
+Measure = Callable[[Result], list[tuple[float, float]]]
+"""seconds of each iteration, and those of its simulation"""
+
+
+def contestants(place: Place, python: str, iterations: int) -> dict[str, Measure]:
     """How to measure each, in the order of a round."""
     count = str(iterations)
-    turns: dict[str, Callable[[Result], list[tuple[float, float]]]] = {
+    turns: dict[str, Measure] = {
         name: lambda result, client=client: by_script(  # type: ignore[misc]
             result, python, "raw_clients.py", client, place.bootstrap, count
         )
@@ -272,6 +274,8 @@ def contestants(
     apart = [["--function", step] for step in STEPS]
     turns[PLAIN] = lambda result: by_workers(result, place, iterations, *apart)
     turns[FUSED] = lambda result: by_workers(result, place, iterations, [])
+    turns[f"{PLAIN}, by kafka-python"] = by_kafka_python(turns[PLAIN])
+    turns[f"{FUSED}, by kafka-python"] = by_kafka_python(turns[FUSED])
     peers = {
         "Ray, three chained tasks": ("ray_tasks.py", "chained", count),
         "Ray, one task an iteration": ("ray_tasks.py", "single", count),
@@ -281,6 +285,19 @@ def contestants(
     for name, command in peers.items():
         turns[name] = lambda result, command=command: by_script(result, python, *command)  # type: ignore[misc]
     return turns
+
+
+def by_kafka_python(measure: Measure) -> Measure:
+    """The same through the other client."""
+
+    def measured(result: Result) -> list[tuple[float, float]]:
+        os.environ["VARLOOP_KAFKA_CLIENT"] = "kafka-python"
+        try:
+            return measure(result)
+        finally:
+            del os.environ["VARLOOP_KAFKA_CLIENT"]
+
+    return measured
 
 
 def overheads(place: Place, python: str, rounds: int, iterations: int) -> list[Result]:
