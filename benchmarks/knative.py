@@ -46,11 +46,13 @@ from varloop.events import (
     ObjectiveEvaluated,
     ParametersProposed,
     RunCompleted,
+    RunSubmitted,
 )
 from varloop.journal import read_record, step_key
 
 HERE = Path(__file__).parent
 Samples = list[list[float]]
+Times = dict[str, list[float]]
 BARE = ("bare0", "bare1", "bare2")
 STEPS = ("encode", "execute", "postprocess", "optimize")
 SHORT = 22
@@ -132,24 +134,30 @@ class Place:
             self._heard.put(json.loads(line))
 
     def told(self, subject: str, type: str) -> dict[str, Any]:
-        """What the sink was sent about a subject."""
+        """What the sink was sent about a subject first."""
         while (subject, type) not in self._told:
             event = self._heard.get(timeout=120)
-            self._told[event["ce-subject"], event["ce-type"]] = event
+            self._told.setdefault((event["ce-subject"], event["ce-type"]), event)
         return self._told.pop((subject, type))
 
-    def run(self, iterations: int) -> tuple[float, list[Event[Any]]]:
-        """When a run was submitted, and its recorded events in the order of time."""
-        posted = time.time()
+    def run(self, iterations: int) -> tuple[list[Event[Any]], dict[str, float]]:
+        """A run's recorded events in the order of time, its submission first, and when each function was first called.
+
+        A pure step leaves no record, so postprocess is not among the calls.
+        """
         run = self.client.submit(H2 | {"budget": {"iterations": iterations}})
         self.told(run.id, RunCompleted.type)
-        journal, events = self.client.resources.journal(run.id), []
+        journal = self.client.resources.journal(run.id)
+        events, calls = [from_json(journal.find("end") or b"")], []
         for iteration in range(iterations):
             for step in ("encode", "execute", "optimize"):
                 if data := journal.find(step_key(iteration, step)):
-                    events += [from_json(bytes(raw)) for raw in read_record(data).events]
-        events.append(from_json(journal.find("end") or b""))
-        return posted, sorted({event.id: event for event in events}.values(), key=lambda event: event.time)
+                    record = read_record(data)
+                    events += [from_json(bytes(raw)) for raw in record.events]
+                    calls += record.calls
+        ordered = sorted({event.id: event for event in events}.values(), key=lambda event: event.time)
+        first = {call.function: call.started for call in sorted(calls, key=lambda call: -call.started)}
+        return [self.client.resources.submitted(run.id), *ordered], first
 
 
 def until(what: Callable[[], Any], seconds: float) -> Any:
@@ -230,25 +238,28 @@ def remove_bare(place: Place) -> None:
 # ---------------------------------------------------------------- measuring
 
 
-def cold(place: Place, rounds: int) -> dict[str, list[float]]:
-    """Seconds from an event to its outcome, the function at zero: the start, late imports and the work itself."""
-    found: dict[str, list[float]] = {name: [] for name in ("bare", *STEPS)}
-    evaluated = trigger("bench-evaluated", "dev.varloop.objective.evaluated", "v1", "bench-sink")
-    place.cluster.apply([evaluated])
+def cold(place: Place, rounds: int) -> tuple[Times, Times]:
+    """Seconds from an event to the handler, and to its outcome with late imports and the work; the function at zero."""
+    handler: Times = {name: [] for name in ("bare", *STEPS)}
+    outcome: Times = {name: [] for name in ("bare", *STEPS)}
+    place.cluster.apply([trigger("bench-evaluated", ObjectiveEvaluated.type, "v1", "bench-sink")])
     place.cluster.wait_ready("trigger", "bench-evaluated")
     for _ in range(rounds):
         place.rest()
-        found["bare"] += [b - a for a, b in pairwise(place.circle(3))]
-        posted, events = place.run(1)
-        evaluated_at = datetime.fromisoformat(
-            place.told(events[0].run, ObjectiveEvaluated.type)["ce-time"]
-        ).timestamp()
-        at = {type(event.data): event.time for event in events}
-        times = [posted, at[CircuitEncoded], at[CircuitExecuted], evaluated_at, at[RunCompleted]]
-        for step, (a, b) in zip(STEPS, pairwise(times), strict=True):
-            found[step].append(b - a)
-        print({name: [round(each, 2) for each in values] for name, values in found.items()}, flush=True)
-    return found
+        bare = [b - a for a, b in pairwise(place.circle(3))]
+        handler["bare"] += bare
+        outcome["bare"] += bare
+        events, calls = place.run(1)
+        evaluated = place.told(events[0].run, ObjectiveEvaluated.type)["ce-time"]
+        at = {type(event.data): event.time for event in reversed(events)}  # of each the first
+        caused = [at[kind] for kind in (RunSubmitted, CircuitEncoded, CircuitExecuted)]
+        caused += [datetime.fromisoformat(evaluated).timestamp(), at[ParametersProposed]]
+        for step, (event, ended) in zip(STEPS, pairwise(caused), strict=True):
+            outcome[step].append(ended - event)
+            if step in calls:
+                handler[step].append(calls[step] - event)
+        print({name: [round(each, 2) for each in values] for name, values in outcome.items()}, flush=True)
+    return handler, outcome
 
 
 def warm(place: Place, rounds: int) -> tuple[Samples, Samples, Samples]:
@@ -262,7 +273,7 @@ def warm(place: Place, rounds: int) -> tuple[Samples, Samples, Samples]:
         circle.append([1e3 * (b - a) for a, b in pairwise(stamps[SETTLING:])])
 
     def loop() -> None:
-        _, events = place.run(SHORT)
+        events, _ = place.run(SHORT)
         marks = {each.iteration: each.time for each in events if isinstance(each.data, ParametersProposed)}
         jobs = {
             each.iteration: each.data.job.seconds for each in events if isinstance(each.data, CircuitExecuted)
@@ -340,17 +351,30 @@ def warm_table(circle: Samples, overhead: Samples, iterations: Samples) -> list[
     return lines
 
 
+def cold_table(handler: Times, outcome: Times) -> list[str]:
+    """Medians, ranges and ratios."""
+    lines = [
+        "| cold, medians, s | to the handler | range | ÷ bare | to the outcome | range | ÷ bare |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+
+    def cells(times: Times, name: str) -> str:
+        if not (values := times[name]):
+            return "– | – | –"
+        middle, span = statistics.median(values), f"{min(values):.2f}–{max(values):.2f}"
+        return f"{middle:.2f} | {span} | {middle / statistics.median(times['bare']):.2f}"
+
+    lines += [f"| {name} | {cells(handler, name)} | {cells(outcome, name)} |" for name in outcome]
+    return lines
+
+
 def report(place: Place, work: Path, options: argparse.Namespace) -> list[str]:
     project = deploy_bare(place, work)
     with place.listening():
         lines = warm_table(*warm(place, options.rounds))
         print("\n".join(lines), flush=True)
         found = cold(place, options.cold)
-    bare_cold = statistics.median(found["bare"])
-    lines += ["", "| cold, event to outcome, s | median | range | ÷ bare |", "| --- | --- | --- | --- |"]
-    for name, values in found.items():
-        middle, span = statistics.median(values), f"{min(values):.2f}–{max(values):.2f}"
-        lines.append(f"| {name} | {middle:.2f} | {span} | {middle / bare_cold:.2f} |")
+    lines += ["", *cold_table(*found)]
     lines += [
         "",
         "| one line changed | build and push, s | deploy, s | bytes pushed |",
