@@ -27,6 +27,7 @@ from varloop.wire import (
     encode_body,
     event_of,
     foreign,
+    require,
 )
 
 __all__ = [
@@ -159,8 +160,10 @@ def _binary(parse: Any, headers: Iterable[str], body: bytes, types: Types) -> Ev
 
     The package invents an id, a version and a time where there is none; only what was sent counts.
     """
+    given = {"datacontenttype", *(name[3:] for name in headers)}
+    require(given.__contains__)
     attributes = dict(foreign(lambda _: parse(), body).get_attributes())
-    sent = {"datacontenttype", *(name[3:] for name in headers)} & attributes.keys()
+    sent = given & attributes.keys()
     known: dict[str, Any] = {name: str(attributes[name]) for name in Wire.__struct_fields__ if name in sent}
     if "time" in sent:
         known["time"] = attributes["time"].isoformat()

@@ -24,6 +24,7 @@ __all__ = [
     "encode_body",
     "event_of",
     "foreign",
+    "require",
 ]
 
 MAX_BYTES = 8 * 2**20
@@ -133,11 +134,18 @@ def _brief(error: Exception) -> str:
     return " ".join(str(error).split())[:256]
 
 
+def require(attribute: Callable[[str], object]) -> None:
+    """Refuse what lacks an attribute that every CloudEvent has."""
+    if missing := [name for name in ("specversion", "id", "source", "type") if not attribute(name)]:
+        raise SchemaError(
+            f"not a CloudEvent: {', '.join(missing)} missing",
+            hint="in headers ce-id, … beside the data, or all of it in JSON as application/cloudevents+json",
+        )
+
+
 def event_of(wire: Wire, types: Types) -> Event[Body]:
     """Check the attributes and decode the data."""
-    missing = [name for name in ("specversion", "id", "source", "type") if not getattr(wire, name)]
-    if missing:
-        raise SchemaError(f"not a CloudEvent: {', '.join(missing)} missing")
+    require(lambda name: getattr(wire, name))
     _check(wire)
     if wire.dataref:
         body: Body = Claim(of=wire.type, ref=wire.dataref)

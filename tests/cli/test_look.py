@@ -71,6 +71,13 @@ def test_an_unknown_run_has_its_own_exit_code(program: Program) -> None:
         assert result.stderr.startswith("error: run none: folder:"), command
 
 
+def test_what_is_no_run_id_is_a_wrong_command_line(program: Program) -> None:
+    """It is refused before any store is asked, with where to find the ids there are."""
+    for command in ("status", "watch", "resume", "cancel", "report"):
+        stderr = program(command, "../mine", code=2).stderr
+        assert stderr == "error: '../mine' is not a run id\n  try: varloop runs\n", command
+
+
 def test_runs_lists_the_newest_first(program: Program) -> None:
     """All runs of the store with state, value and shots."""
     program(*RUN)

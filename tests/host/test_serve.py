@@ -148,7 +148,11 @@ def test_a_stream_is_taken_up_where_it_was_lost(server: Server) -> None:
 @pytest.mark.parametrize(
     ("body", "headers", "reason"),
     [
-        (b"{}", {"content_type": "application/json"}, "source"),
+        (
+            b"{}",
+            {"content_type": "application/json"},
+            "not a CloudEvent: specversion, id, source, type missing (in headers",
+        ),
         (b"not json", {"content_type": STRUCTURED}, "not a CloudEvent"),
         (
             b'{"specversion":"1.0","id":"1","source":"s","type":"dev.other"}',
@@ -291,3 +295,5 @@ def test_a_broken_object_does_not_keep_a_server_from_starting(tmp_path: Path) ->
     with serving(store) as server:
         server.submit("mine")
         assert list(server.stream("mine"))[-1][0] == "dev.varloop.run.completed"
+        states = [(each["run"], each["state"]) for each in server.request("GET", "/runs")[1]]
+        assert states == [("mine", "completed"), ("broken", "unreadable")]

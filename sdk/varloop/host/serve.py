@@ -144,9 +144,7 @@ def create_ingress(service: Service) -> Flask:
 
     @app.get("/runs")
     def list_all() -> Response:
-        resources = service.resources()
-        states = [runs.state(resources, run) for run in list_runs(service.store)]
-        return _json(sorted(states, key=lambda state: state.submitted, reverse=True))
+        return _json(runs.states(service.resources()))
 
     @app.get("/runs/<run>")
     def show(run: str) -> Response:
