@@ -17,6 +17,7 @@ __all__ = ["DEFAULT", "App", "Function", "Pipelines"]
 
 DEFAULT = "default"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
+_PIPELINE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 Returned = Body | Iterable[Body] | None
 Handler = Callable[[Event[Any], "Context"], Returned]
@@ -39,10 +40,15 @@ class Function:
 class App:
     """A pipeline of functions.
 
-    :param pipeline: the events' ``pipeline`` attribute that these functions serve.
+    :param pipeline: the events' ``pipeline`` attribute that these functions serve: up to 63 letters, digits and ._-
+    :raises UsageError: if it is no such name.
     """
 
     def __init__(self, pipeline: str = DEFAULT) -> None:
+        if not (isinstance(pipeline, str) and _PIPELINE.fullmatch(pipeline)):
+            raise UsageError(
+                f"{pipeline!r:.120} is no name for a pipeline", hint=f"it must match {_PIPELINE.pattern}"
+            )
         self.pipeline = pipeline
         self.functions: list[Function] = []
 

@@ -85,6 +85,13 @@ def test_a_name_must_do_as_a_key(name: str) -> None:
         an_app(name=name)
 
 
+@pytest.mark.parametrize("pipeline", ["", "a/b", "a b", "ä", "x" * 64, "a\n", ".hidden", None, 5])
+def test_a_pipelines_name_must_travel(pipeline: Any) -> None:
+    """A name that would be misread in an event, a header or a service is refused at once."""
+    with pytest.raises(UsageError, match="is no name for a pipeline"):
+        App(pipeline)
+
+
 @pytest.mark.parametrize("body", [Nameless, Body, CircuitEncoded.__base__])
 def test_a_body_needs_a_type(body: type[Body]) -> None:
     """A body without a type cannot travel, so no function can take or emit it."""

@@ -231,6 +231,18 @@ def test_faults_are_refused() -> None:
         plan(angles, [[0, 0]], "adjoint")
 
 
+@pytest.mark.parametrize(
+    ("value", "variance"), [(math.nan, 0.0), (math.inf, 0.0), (1.0, math.nan), (-math.inf, math.inf)]
+)
+def test_what_is_not_finite_goes_no_further(value: float, variance: float) -> None:
+    """Such a row is named where it was computed: on its way through JSON it would become null."""
+    batch = plan(linear(2, 2), [[0, 1], [2, 3]])
+    with pytest.raises(
+        CircuitError, match=f"row 1 has the value {value} and the variance {variance}: expected"
+    ):
+        combine(batch, [1.0, value], [4.0, variance])
+
+
 def asking(gradient: Gradient, cvar: float = 1.0) -> RunSpec:
     """A spec with this setting."""
     return RunSpec(problem=MaxCut(edges=[(0, 1, 1.0)], cvar=cvar), gradient=gradient)

@@ -76,7 +76,7 @@ def combine(plan: Plan, values: ArrayLike, variances: ArrayLike) -> Evaluation:
     :param variances: shape (n_rows,), squared standard error of each value; 0 when exact. Rows are measured
         independently, so a weighted sum's variance is the sum of weight² · variance. The spread of SPSA's
         random directions is not part of its error.
-    :raises CircuitError: another number of rows.
+    :raises CircuitError: another number of rows, or one that is not finite.
     """
     values = np.asarray(values, dtype=np.float64)
     variances = np.asarray(variances, dtype=np.float64)
@@ -85,6 +85,12 @@ def combine(plan: Plan, values: ArrayLike, variances: ArrayLike) -> Evaluation:
         raise CircuitError(
             f"got values of shape {values.shape} and variances of shape {variances.shape}, "
             f"the batch has {len(plan.rows)} rows"
+        )
+    finite = np.isfinite(values) & np.isfinite(variances)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        raise CircuitError(
+            f"row {row} has the value {values[row]} and the variance {variances[row]}: expected finite numbers"
         )
     n = plan.n_points
     points, errors = values[:n].tolist(), np.sqrt(variances[:n]).tolist()
