@@ -9,6 +9,7 @@ import pytest
 from core.toys import Toy, submission
 from varloop.app import App, Pipelines
 from varloop.context import Context
+from varloop.errors import EventError
 from varloop.events import Event, ObjectiveEvaluated, ParametersProposed, RunCompleted, RunFailed
 from varloop.store.memory import MemoryStore
 from varloop.testing import Crash, FakeClock, FaultyBus, ReplayMismatch, Trial, trial
@@ -121,8 +122,13 @@ def test_a_store_of_your_own() -> None:
 
 def test_a_run_that_does_not_end() -> None:
     """A run that stops without an end fails the trial, with what lies in the dead letters."""
-    with pytest.raises(AssertionError, match=r"the run did not end; dead letters: .*no pipeline 'gone' here"):
-        toy_trial(pipeline="gone")
+
+    def before(name: str, event: Event[Any]) -> None:
+        if name == "optimize":
+            raise EventError("not mine")
+
+    with pytest.raises(AssertionError, match=r"the run did not end; dead letters: .*not mine"):
+        toy_trial(Toy(before=before))
 
 
 def test_a_step_that_fails() -> None:
