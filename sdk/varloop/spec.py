@@ -108,7 +108,7 @@ class Budget(_Part, frozen=True, kw_only=True):
     shots: PositiveInt | None = None
     """shots of all iterations together; the next iteration is not started if it would exceed them"""
     deadline: Annotated[float, msgspec.Meta(gt=0)] | None = None
-    """seconds from the submission"""
+    """seconds from the submission; no iteration is started after it"""
     tolerance: Annotated[float, msgspec.Meta(gt=0)] | None = None
     """stop when the best value improved by less than this over the last 10 iterations"""
 
@@ -162,7 +162,7 @@ def parse(data: object, *checks: Check) -> RunSpec:
     for check in checks:
         faults += check(sound)
     if faults:
-        raise SpecError(faults, hint="`varloop check SPEC` shows what a spec would run")
+        raise SpecError(faults, hint="docs/spec.md has every field; `varloop check SPEC` finds faults before a run")
     return RunSpec(**parts)
 
 

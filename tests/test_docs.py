@@ -1,0 +1,59 @@
+"""The documents say what the code does."""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+import pytest
+import yaml
+
+from varloop import optimizers
+from varloop.spec import Budget, CircuitSpec, Problem, RunSpec, parse
+
+SPEC = (Path(__file__).parents[1] / "docs/spec.md").read_text("utf-8")
+
+
+def names(struct: Any) -> list[str]:
+    """Fields of a struct."""
+    return [field.name for field in msgspec.structs.fields(struct)]
+
+
+def row(name: str) -> str:
+    """The line of a table whose first cell is this name."""
+    (found,) = re.findall(rf"^\| `{name}` \|.*$", SPEC, re.MULTILINE)
+    return str(found)
+
+
+def test_the_spec_shown_is_whole_and_has_the_defaults() -> None:
+    """Every field is there, with its default if it has one."""
+    (shown,) = re.findall(r"```yaml\n(.*?)```", SPEC, re.DOTALL)
+    data = yaml.safe_load(shown)
+    spec = parse(data)
+
+    assert (list(data), list(data["budget"])) == (names(RunSpec), names(Budget))
+    assert spec == RunSpec(problem=spec.problem, circuit=spec.circuit)
+
+
+@pytest.mark.parametrize("kind", get_args(Problem), ids=lambda kind: kind.__name__)
+def test_every_problem_is_explained(kind: Any) -> None:
+    """Each kind has a line with its own fields; what binary problems share is said once."""
+    line = row(kind.__struct_config__.tag)
+
+    assert all(f"`{name}`" in line for name in names(kind) if name not in ("layers", "cvar"))
+    assert all(f"`{name}`" in SPEC for name in (*names(kind), *names(CircuitSpec)) if name != "options")
+
+
+@pytest.mark.parametrize("name", optimizers.NAMES)
+def test_every_option_is_listed_with_its_default(name: str) -> None:
+    """Each optimizer has a line with all its options."""
+    options = import_module(f"varloop.optimizers.{name.replace('-', '_')}").Options()
+    listed = dict(re.findall(r"`(\w+)` \(([^)]+)\)", row(name)))
+
+    assert list(listed) == names(options)
+    for option, text in listed.items():
+        default = getattr(options, option)
+        assert text == "calibrated" if default is None else float(text) == pytest.approx(default, rel=0.02)
