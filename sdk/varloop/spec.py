@@ -162,7 +162,7 @@ def parse(data: object, *checks: Check) -> RunSpec:
     for check in checks:
         faults += check(sound)
     if faults:
-        raise SpecError(faults, hint="docs/spec.md has every field; `varloop check SPEC` finds faults before a run")
+        raise SpecError(faults, hint="docs/spec.md has every field; `varloop check` finds faults early")
     return RunSpec(**parts)
 
 
