@@ -41,6 +41,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """what the step remembered for its next call, plain JSON"""
     calls: list[Call] = []
     """this call, and earlier ones in the same process that left no record of their own"""
+    early: bool = False
+    """recorded before the event that led here was safe; the one before that was"""
 
 
 class Once(NamedTuple, Generic[T]):

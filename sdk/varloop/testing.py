@@ -186,7 +186,7 @@ class _Watcher:
 class _ReplayingInvoker(Invoker):
     """Calls every function once more on a copy of the store as it was, and compares."""
 
-    def invoke(self, event: Event[Any], attempt: int = 1, safe: Callable[[], None] = lambda: None) -> Any:
+    def invoke(self, event: Event[Any], attempt: int = 1, safe: Callable[[], bool] = lambda: True) -> Any:
         before = MemoryStore()
         for key in self.resources.store.keys():
             before.put(key, self.resources.store.get(key))

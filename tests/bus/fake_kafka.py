@@ -31,6 +31,8 @@ class Cluster:
         self.news = threading.Condition(threading.RLock())
         self.refuse: Callable[[str], bool] = lambda topic: False
         """whether a record for this topic is lost"""
+        self.lose: Callable[[], bool] = lambda: False
+        """whether a record vanishes and nobody ever hears of it"""
         self.hold: list[Callable[[], None]] | None = None
         """where acknowledgements are kept back, if they are"""
 
@@ -77,6 +79,8 @@ class Cluster:
         )
         if size > int(self.config(topic)["max.message.bytes"]):
             done(PermanentError("the record is too large"))
+            return
+        if self.lose():
             return
         with self.news:
             logs = self.logs[topic]

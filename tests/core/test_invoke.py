@@ -125,6 +125,23 @@ def test_a_duplicate_after_the_next_step_is_dropped() -> None:
     assert sum(toy.calls.values()) == 10
 
 
+def test_a_duplicate_after_an_early_record_is_dropped_when_the_step_after_it_is_recorded() -> None:
+    """A record that was made before its event was safe is no proof that it was published; the next one is."""
+    host = invoker(Toy().app)
+    queue, events = [SUBMITTED], list[Event[Any]]()
+    while queue:
+        events.append(queue.pop())
+        queue += host.invoke(events[-1], 1, lambda: False).events
+
+    answered = [event for event in events if host.invoke(event).verdict is Verdict.EMIT]
+    assert [(event.type.rpartition(".")[2], event.iteration) for event in answered] == [
+        *(("executed", iteration) for iteration in range(2)),  # its step is pure
+        ("proposed", 2),
+        ("executed", 2),
+        ("evaluated", 2),
+    ]
+
+
 def test_the_last_step_answers_every_duplicate() -> None:
     """Nobody records that the end was seen, so the event that caused it brings it again."""
     host = invoker(Toy().app)

@@ -25,6 +25,7 @@ from varloop.events import Body, Event, RunCompleted, RunFailed
 from varloop.host.probes import Probes
 from varloop.host.slot import _backoff
 from varloop.host.worker import Worker
+from varloop.journal import Journal, read_record
 from varloop.store.memory import MemoryStore
 
 DEADLINE = 10.0
@@ -69,6 +70,11 @@ class Site:
         """How often each event lies in the topic."""
         events = [from_kafka(record.headers, record.value) for record in self.cluster.scan("t")]
         return Counter(event.id for event in events)
+
+    def early(self) -> dict[str, bool]:
+        """Which steps of the run r are recorded, and whether they were before their events were safe."""
+        journal = Journal(self.store, "r")
+        return {key: read_record(journal.find(key) or b"").early for key in journal.keys()}
 
     def settled(self) -> bool:
         """Whether every group has committed all there is."""
@@ -138,22 +144,59 @@ def _nothing(timeout: float) -> list[Record]:
     return []
 
 
-def test_nothing_is_recorded_before_its_event_is_safe(site: Site) -> None:
-    """A step that was called directly records its outcome only when Kafka has acknowledged its event."""
+def test_records_are_one_step_ahead_of_kafka(site: Site) -> None:
+    """A step that was called directly is recorded before Kafka has acknowledged its event, and says so; the
+    one after it is not.
+    """
     site.start()
     until(lambda: site.workers[0].ready)
     held: list[Callable[[], None]] = []
     site.submit("r")
     site.cluster.hold = held
-    until(lambda: held and site.toy.calls["execute r 0"])
+    until(lambda: site.toy.calls["optimize r 0"])
     threading.Event().wait(0.05)
-    assert site.end("r") is None
-    assert [key for key in site.store.keys("runs/r/journal") if key.endswith("execute")] == []
+    assert site.early() == {"000000/encode": False, "000000/execute": True}
+
+    held.pop(0)()  # circuit.encoded is safe, what execute makes of it is not
+    until(lambda: site.toy.calls["execute r 1"])
+    threading.Event().wait(0.05)
+    assert site.early() == {"000000/encode": False, "000000/execute": True, "000000/optimize": True}
 
     site.cluster.hold = None
     while held:
         held.pop(0)()
     until(lambda: site.end("r"))
+
+
+@pytest.mark.parametrize("lost", [1, 2, 3, 4, 5, 6, 7])
+def test_what_was_recorded_early_is_published_by_others(
+    site: Site, lost: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker dies ahead of Kafka, with all that it published from some event on: another goes on from the
+    last event that was safe, takes what is recorded, and brings the run to its end.
+    """
+    monkeypatch.setattr("varloop.bus.kafka.PUBLISH", 0.05)
+    published = iter(range(10**6))
+    site.cluster.lose = lambda: next(published) >= lost
+    worker = site.start()
+    site.submit("r")
+    until(lambda: len(site.cluster.scan("t")) == lost and _stands_still(site))
+    recorded = {key: site.store.get(key) for key in site.store.keys("runs/r/journal")}
+    site.cluster.lose = lambda: False
+    worker.stop()
+
+    site.start()
+    until(lambda: isinstance(site.end("r"), RunCompleted))
+    until(site.settled)
+    assert {key: site.store.get(key) for key in recorded} == recorded
+    assert set(site.published().values()) == {1}
+
+
+def _stands_still(site: Site) -> bool:
+    """Whether a run is not recorded further for a while."""
+    before = site.early()
+    threading.Event().wait(0.1)
+    return before == site.early()
 
 
 def test_a_copy_is_not_committed_before_its_outcome_is_safe(site: Site) -> None:

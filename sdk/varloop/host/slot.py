@@ -27,6 +27,8 @@ __all__ = ["Direct", "Slot"]
 
 log = logging.getLogger("varloop.host")
 
+Publication = Future[None]
+
 LONGEST = 30.0
 """seconds between two attempts at most; each delay is twice the one before"""
 AGAIN = 1.0
@@ -89,7 +91,7 @@ class Slot:
         return function is not None and function.name == delivery.member.group
 
     def _invoke(self, delivery: KafkaDelivery | Direct) -> None:
-        safe = delivery.wait_until_safe if isinstance(delivery, Direct) else _is_safe
+        safe = delivery.is_safe if isinstance(delivery, Direct) else _is_safe
         outcome = self._invoker.invoke(delivery.event, delivery.attempt, safe)
         match outcome.verdict:
             case Verdict.RETRY:
@@ -101,7 +103,7 @@ class Slot:
 
     def _emit(self, delivery: KafkaDelivery | Direct, outcome: Outcome) -> None:
         """Publish, and acknowledge when that is safe. Meanwhile go on with what is at home here."""
-        published: Future[None] = Future()
+        published: Publication = Future()
 
         def done(error: Exception | None) -> None:
             if error is None:
@@ -113,9 +115,9 @@ class Slot:
                 log.warning("%s is not published: %s", delivery.event.id, error)
                 delivery.retry(_backoff(AGAIN, delivery.attempt))
 
-        before = delivery.safety if outcome.pure and isinstance(delivery, Direct) else ()
+        before = delivery if isinstance(delivery, Direct) else None
         directs = [
-            Direct(self, event, (published, *before))
+            Direct(self, event, published, before, outcome.pure)
             for event in outcome.events
             if self._worker.next_member(event)
         ]
@@ -124,8 +126,9 @@ class Slot:
         self.inbox.put(*directs)
 
 
-def _is_safe() -> None:
+def _is_safe() -> bool:
     """What came by Kafka comes again if need be."""
+    return True
 
 
 class Direct:
@@ -134,28 +137,36 @@ class Direct:
     Its copy is attached when it comes, and shares its fate: what cannot be done here at the first attempt
     is left to the copy.
 
-    :param safety: if one of these publications succeeds, the event is not lost with this process: its own,
-        or one that a pure function makes it of again.
+    :param publication: of the event.
+    :param before: the direct call it came of, if it came of one.
+    :param pure: that call left no record: its event alone brings this one back.
     """
 
     attempt = 1
 
-    def __init__(self, slot: Slot, event: Event[Body], safety: tuple[Future[None], ...]) -> None:
+    def __init__(
+        self, slot: Slot, event: Event[Body], publication: Publication, before: Direct | None, pure: bool
+    ) -> None:
         self._slot = slot
-        self.safety = safety
         self.event = event
+        earlier = before.safety if before else ()
+        self.safety: tuple[Publication, ...] = (publication, *earlier) if pure else (publication,)
+        """if one of these succeeds, the event is not lost with this process"""
+        self.earlier: tuple[Publication, ...] = before.earlier if before and pure else earlier
+        """the same of the event that the last record was made for"""
         self._lock = threading.Lock()
         self._copies: list[Copy] = []
         self._fate: Callable[[Copy], None] | None = None
 
-    def wait_until_safe(self) -> None:
-        """Wait for Kafka's acknowledgement.
+    def is_safe(self) -> bool:
+        """Whether it comes again if this process dies. Waits until the event before it does: two records
+        in a row may be ahead of Kafka, never three.
 
-        :raises TemporaryError: if there is none.
+        :raises TemporaryError: if that one is not published.
         """
-        if any(publication.done() and publication.exception() is None for publication in self.safety):
-            return
-        self._slot.bus.wait(self.safety[-1])  # the one that was sent first
+        if self.earlier and not any(map(_succeeded, self.earlier)):
+            self._slot.bus.wait(self.earlier[-1])  # the one that was sent first
+        return any(map(_succeeded, self.safety))
 
     def attach(self, copy: Copy) -> None:
         """The event came by Kafka."""
@@ -180,6 +191,10 @@ class Direct:
         self._slot.in_hand.pop(self.event.id, None)
         for copy in self._copies:
             fate(copy)
+
+
+def _succeeded(publication: Publication) -> bool:
+    return publication.done() and publication.exception() is None
 
 
 def _backoff(delay: float, attempt: int) -> float:
