@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 
 import toy
+from core.toys import FlakyStore
 from varloop import runs
 from varloop.client import embedded
 from varloop.clock import SystemClock
 from varloop.codec import BATCH, MAX_BYTES, STRUCTURED, to_json
 from varloop.context import Resources
+from varloop.errors import StoreUnavailable
 from varloop.events import CancelRequested, Event, RunSubmitted
 from varloop.host import load_pipelines
 from varloop.host.serve import Service, listen
@@ -284,6 +286,15 @@ def test_an_accepted_event_survives_a_crash(tmp_path: Path) -> None:
         kinds = [kind for kind, _ in second.stream("long")]
 
     assert kinds[-1] == "dev.varloop.run.cancelled"
+
+
+def test_a_server_that_could_accept_nothing_does_not_start() -> None:
+    """A store that cannot be written is told at once, not to the first who submits."""
+    service = Service(load_pipelines([toy.app]), FlakyStore(lambda _: True), SystemClock())
+
+    with pytest.raises(StoreUnavailable):
+        service.start()
+    service.stop()
 
 
 def test_a_broken_object_does_not_keep_a_server_from_starting(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+import uuid
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +70,13 @@ class Service:
         return Resources(self.store, self.clock, self.pipelines.types)
 
     def start(self) -> list[str]:
-        """Begin to deliver, with what earlier processes left. Returns the runs that go on."""
+        """Begin to deliver, with what earlier processes left. Returns the runs that go on.
+
+        :raises StoreUnavailable: if nothing can be written: no event could be accepted.
+        """
+        probe = f"probe/{uuid.uuid4().hex}"
+        self.store.create(probe, b"")
+        self.store.delete(probe)
         self._bus.publish(*self._bus.left(self.pipelines.types))
         resumed = [run for run in list_runs(self.store) if self._resume(run)]
         self._thread.start()
