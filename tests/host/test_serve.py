@@ -297,6 +297,27 @@ def test_a_server_that_could_accept_nothing_does_not_start() -> None:
     service.stop()
 
 
+def test_what_cannot_be_delivered_holds_up_nobody_else(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A delivery that breaks the host itself is tried again later; the runs of others go on."""
+    with serving(MemoryStore()) as server:
+        invoker = server.service._host.invoker
+        invoke = invoker.invoke
+
+        def broken(event: Event[Any], attempt: int = 1) -> Any:
+            if event.run == "cursed":
+                raise RuntimeError("a bug of ours")
+            return invoke(event, attempt)
+
+        monkeypatch.setattr(invoker, "invoke", broken)
+        server.submit("cursed")
+        server.submit("mine")
+        assert list(server.stream("mine"))[-1][0] == "dev.varloop.run.completed"
+
+    assert "a bug of ours" in caplog.text
+
+
 def test_a_broken_object_does_not_keep_a_server_from_starting(tmp_path: Path) -> None:
     """A corrupt inbox or run is left alone, and the server does its work."""
     store = FolderStore(tmp_path)

@@ -64,6 +64,12 @@ class EmbeddedHost:
         for _ in self.run():
             pass
 
+    def put_off(self, delay: float) -> None:
+        """Deliver what is under way ``delay`` seconds later, after what else waits."""
+        if self._under_way is not None:
+            self._under_way.retry(delay)
+            self._under_way = None
+
     def close(self) -> None:
         """Give back what was not acknowledged."""
         self._under_way = None

@@ -98,8 +98,7 @@ class Service:
                 self._host.drain()
             except Exception:
                 log.exception("a delivery was interrupted and is tried again")
-                self._host.close()
-                self.stopping.wait(PAUSE)
+                self._host.put_off(PAUSE)
 
     def stop(self) -> None:
         """Finish the delivery under way and no other; what is left lies in the store."""
