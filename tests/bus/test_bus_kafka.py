@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from varloop.bus import Bus, Consumer, DeadLetter
 from varloop.bus.kafka import LARGEST, KafkaBus, Member, apply_topics
 from varloop.bus.kafka.dead import ROOM
 from varloop.bus.kafka.driver import Done, Headers
-from varloop.codec import to_json, to_kafka
+from varloop.codec import Types, from_kafka, to_json, to_kafka
 from varloop.errors import MissingExtra, TemporaryError, UsageError
 from varloop.events import Event, RunFailed, RunSubmitted
 
@@ -96,6 +97,7 @@ POISON = {
         "does not fit its schema",
     ),
     "not quite binary": (b"{}", [("ce_id", b"1")], "not a"),
+    "an empty type": (b"{}", [("ce_specversion", b"1.0"), ("ce_type", b"")], "missing"),
 }
 
 
@@ -206,6 +208,53 @@ def test_a_burial_that_fails_is_tried_again(cluster: Cluster, kafka: KafkaBus, m
     until(kafka.dead_letters)
     assert tried.count("t.dead") == 3
     until(lambda: sum(cluster.committed["t.g"].values()) == 1)
+
+
+def test_a_burial_waits_for_a_writer(
+    cluster: Cluster, kafka: KafkaBus, member: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record that cannot be buried because no client can be had is neither lost nor are those after it."""
+    answers = iter([False, False, True])
+
+    def writer() -> Cluster:
+        if not next(answers, True):
+            raise TemporaryError("no broker")
+        return cluster
+
+    monkeypatch.setattr(cluster, "writer", writer)
+    with cluster.news:
+        cluster.send("t", b"k", b"\xff", [], print)
+        headers, key, value = to_kafka(cancel("k"))
+        cluster.send("t", key, value, headers, print)
+
+    delivery = member.poll(5)
+    assert delivery is not None
+    delivery.ack()
+    until(kafka.dead_letters)
+    until(lambda: sum(cluster.committed["t.g"].values()) == 2)
+
+
+def test_what_goes_wrong_with_one_record_harms_no_other(
+    cluster: Cluster, kafka: KafkaBus, member: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record that no error was foreseen for is a dead letter; those that were read with it are delivered."""
+
+    def decode(headers: Headers, value: bytes | None, types: Types) -> Any:
+        if value == b"{}":
+            raise ZeroDivisionError("whatever")
+        return from_kafka(headers, value, types)
+
+    monkeypatch.setattr("varloop.bus.kafka.member.from_kafka", decode)
+    with cluster.news:
+        cluster.send("t", b"r", b"{}", [("ce_type", CANCEL.encode())], print)
+        kafka.publish(cancel("r"))
+
+    delivery = member.poll(5)
+    assert delivery is not None
+    assert delivery.event.run == "r"
+    until(kafka.dead_letters)
+    (letter,) = kafka.dead_letters()
+    assert (letter.error, letter.reason) == ("ZeroDivisionError", "whatever")
 
 
 def test_an_offset_waits_for_all_before_it(cluster: Cluster, kafka: KafkaBus) -> None:

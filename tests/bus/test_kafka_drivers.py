@@ -7,7 +7,12 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
-from kafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
+from kafka.errors import (
+    CorruptRecordError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    UnsupportedCodecError,
+)
 from kafka.future import Future
 
 from varloop.bus.kafka import confluent, kafka_python
@@ -85,11 +90,96 @@ def sent(driver: Driver, count: int) -> tuple[Any, list[Any]]:
     return writer, told
 
 
+class Message:
+    """What librdkafka's consumer hands over."""
+
+    def __init__(self, offset: int = 0, error: KafkaError | None = None, unreadable: bool = False) -> None:
+        self.offset, self.error = lambda: offset, lambda: error
+        self.unreadable = unreadable
+
+    def headers(self) -> Any:
+        """As the library does it."""
+        if self.unreadable:
+            raise SystemError("returned a result with an exception set")
+
+    topic = partition = key = value = lambda self: None
+
+    def timestamp(self) -> tuple[int, int]:
+        """Never."""
+        return 0, 0
+
+
+class Consumer:
+    """Hands over these messages, one by one."""
+
+    def __init__(self, *messages: Message) -> None:
+        self.messages = list(messages)
+
+    def poll(self, timeout: float) -> Message | None:
+        """The next."""
+        return self.messages.pop(0) if self.messages else None
+
+
+@pytest.fixture
+def reader() -> Any:
+    """Of librdkafka, without a cluster."""
+    member: Any = None
+    reader = Confluent(parse_url(URL, {})).reader("t", "g", "", member)
+    reader._consumer.close()
+    return reader
+
+
+def test_an_error_takes_nothing_along(reader: Any) -> None:
+    """Records that were read before and after an error are handed over; the error is told next."""
+    refused = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    reader._consumer = Consumer(Message(1), Message(error=refused), Message(2))
+
+    assert [record.offset for record in reader.poll(0.0)] == [1, 2]
+    with pytest.raises(TemporaryError, match="check the credentials"):
+        reader.poll(0.0)
+    assert reader.poll(0.0) == []
+
+
+def test_unreadable_headers_are_none(reader: Any) -> None:
+    """A header whose name is no UTF-8 costs its record the headers, and no other record anything."""
+    reader._consumer = Consumer(Message(1), Message(2, unreadable=True))
+
+    assert [(record.offset, record.headers) for record in reader.poll(0.0)] == [(1, ()), (2, ())]
+
+
 @pytest.fixture
 def python(monkeypatch: pytest.MonkeyPatch) -> KafkaPython:
     """Without a cluster."""
     monkeypatch.setattr(kafka_python, "KafkaProducer", Producer)
     return KafkaPython(parse_url(URL, {}))
+
+
+class Silent:
+    """A consumer of kafka-python whose broker went away after it told where the topic ends."""
+
+    def __init__(self, **options: Any) -> None:
+        self.position = lambda part: 0
+        self.poll: Any = lambda milliseconds: {}
+        self.assign = self.seek_to_beginning = self.close = lambda *parts: None
+
+    def end_offsets(self, parts: Any) -> Any:
+        """One record."""
+        return dict.fromkeys(parts, 1)
+
+
+def test_kafka_python_does_not_scan_without_end(python: KafkaPython, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records that do not come are a temporary error after a while."""
+    monkeypatch.setattr(kafka_python, "KafkaConsumer", Silent)
+    monkeypatch.setattr(python, "partitions", lambda topic: 1)
+
+    with pytest.raises(TemporaryError, match="not read to its end"):
+        python.scan("t")
+
+
+def test_kafka_python_says_who_can_read_on() -> None:
+    """What only the other client can read is said to be so; it is not the broker."""
+    for error in (CorruptRecordError("header"), UnsupportedCodecError("zstd")):
+        assert "confluent-kafka does" in str(kafka_python.translate(error, URL))
 
 
 def test_a_refused_record_breaks_kafka_python(python: KafkaPython) -> None:

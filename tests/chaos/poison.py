@@ -50,6 +50,14 @@ def structured(**attributes: Any) -> bytes:
     ).encode()
 
 
+class Name(str):
+    """A header's name whose bytes are no UTF-8."""
+
+    def encode(self, *how: str) -> bytes:
+        """As clients ask for it."""
+        return b"\xff\xfe"
+
+
 REQUEST = b'{"template":"t","points":[[0.0]],"memo":{"key":"000000/encode","digest":"d"}}'
 SPEC = b'{"spec":{}}'
 FAILURE = b'{"error":"E","detail":"made up"}'
@@ -78,6 +86,8 @@ BAD = (
         "not version 1",
         head(SUBMITTED, dataschema="urn:varloop:schema:9:run.submitted"),
     ),
+    Poison("name of a header", SPEC, "missing", ((Name("x"), b"1"),)),
+    Poison("empty type", SPEC, "missing", (("ce_specversion", b"1.0"), ("ce_type", b""))),
     Poison("no id", SPEC, "id missing", head(SUBMITTED, id="")),
     Poison("version 0.3", SPEC, "0.3", head(SUBMITTED, specversion="0.3")),
     Poison("iteration", REQUEST, "iteration", head(ENCODED, iteration="soon")),

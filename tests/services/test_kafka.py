@@ -165,6 +165,24 @@ def test_a_replay_keeps_what_is_empty(kafka: KafkaBus) -> None:
     assert sorted(values, key=str) == [None, None, b"", b""]
 
 
+def test_headers_without_a_value_harm_nobody(kafka: KafkaBus, kafka_bootstrap: str) -> None:
+    """A type that is no value at all is buried, and what comes after it is delivered."""
+    from confluent_kafka import Producer
+
+    member = Member(kafka, "g", [CANCEL], orphans=[])
+    producer = Producer({"bootstrap.servers": kafka_bootstrap})
+    producer.produce(kafka.settings.topic, b"{}", b"r", headers=[("ce_type", None)])
+    producer.flush(10)
+    kafka.publish(cancel("r"))
+
+    delivery = member.poll(20)
+    assert delivery is not None
+    delivery.ack()
+    eventually(kafka.dead_letters)
+    member.close()
+    assert "missing" in kafka.dead_letters()[0].reason
+
+
 def eventually(met: Callable[[], object]) -> None:
     """Wait for the cluster."""
     deadline = time.monotonic() + 20

@@ -16,7 +16,7 @@ from functools import cached_property
 from varloop.bus import DeadLetter
 from varloop.bus.kafka import dead
 from varloop.bus.kafka.dead import KafkaLetter
-from varloop.bus.kafka.driver import SERVE, Done, Driver, Record, Topic, Writer
+from varloop.bus.kafka.driver import SERVE, Done, Driver, Headers, Record, Topic, Writer
 from varloop.bus.kafka.member import Copy, KafkaDelivery, Member
 from varloop.bus.kafka.settings import Settings, parse_url
 from varloop.codec import Types, to_kafka
@@ -83,7 +83,7 @@ class KafkaBus:
         records = [to_kafka(event) for event in events]
         each = _All(len(records), done)
         for headers, key, value in records:
-            self._writing().send(self.settings.topic, key, value, headers, each)
+            self._send(self.settings.topic, key, value, headers, each)
 
     def consumer(self, group: str, types: Collection[str]) -> Member:
         """Join a group. A group that is new begins with the oldest event there is.
@@ -97,7 +97,7 @@ class KafkaBus:
 
         :param whole: with its value; otherwise with a digest of it.
         """
-        self._writing().send(self.settings.dead, *dead.copy(record, letter, whole), done)
+        self._send(self.settings.dead, *dead.copy(record, letter, whole), done)
 
     def dead_letters(self) -> list[KafkaLetter]:
         """All dead letters that were not replayed, oldest first."""
@@ -118,8 +118,8 @@ class KafkaBus:
             raise UsageError(detail, hint=f"the record is at {letter.id} until its topic's retention ends")
         again = self.settings.topic, letter.key, None if letter.tombstone else letter.raw, letter.headers
         mark = self.settings.dead, letter.key, None, dead.replayed(letter)
-        self._wait(lambda done: self._writing().send(*again, done))
-        self._wait(lambda done: self._writing().send(*mark, done))
+        self._wait(lambda done: self._send(*again, done))
+        self._wait(lambda done: self._send(*mark, done))
 
     def flush(self) -> None:
         """Wait for what is being published."""
@@ -161,6 +161,14 @@ class KafkaBus:
         outcome: Future[None] = Future()
         send(lambda error: outcome.set_exception(error) if error else outcome.set_result(None))
         self.wait(outcome)
+
+    def _send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers, done: Done) -> None:
+        try:
+            writer = self._writing()
+        except TemporaryError as error:
+            done(error)
+        else:
+            writer.send(topic, key, value, headers, done)
 
     def _writing(self) -> Writer:
         with self._lock:

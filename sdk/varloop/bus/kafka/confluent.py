@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import cached_property
+from operator import methodcaller
 from typing import Any
 
 from varloop.bus.kafka.driver import LIMIT, Done, Headers, Membership, Record, Topic
@@ -102,27 +104,24 @@ class Confluent:
 
     def scan(self, topic: str) -> list[Record]:
         found: list[Record] = []
-        with self.errors():
-            consumer = Consumer({**self.common, "group.id": "varloop-scan", "enable.auto.commit": False})
-            try:
-                left = {}
-                for number in range(self.partitions(topic)):
-                    first, end = consumer.get_watermark_offsets(TopicPartition(topic, number), ANSWER)
-                    if first < end:
-                        left[number] = end
-                        consumer.incremental_assign([TopicPartition(topic, number, first)])
-                while left:
-                    message = consumer.poll(ANSWER)
-                    if message is None:
-                        raise TemporaryError(f"{self.url}: {topic} is not read to its end")
-                    if message.error():
-                        raise KafkaException(message.error())
-                    found.append(_record(message))
-                    if found[-1].offset + 1 >= left[found[-1].partition]:
-                        del left[found[-1].partition]
-                        consumer.incremental_unassign([TopicPartition(topic, found[-1].partition)])
-            finally:
-                consumer.close()
+        options = {**self.common, "group.id": "varloop-scan", "enable.auto.commit": False}
+        with self.errors(), closing(Consumer(options)) as consumer:
+            left = {}
+            for number in range(self.partitions(topic)):
+                first, end = consumer.get_watermark_offsets(TopicPartition(topic, number), ANSWER)
+                if first < end:
+                    left[number] = end
+                    consumer.incremental_assign([TopicPartition(topic, number, first)])
+            while left:
+                message = consumer.poll(ANSWER)
+                if message is None:
+                    raise TemporaryError(f"{self.url}: {topic} is not read to its end")
+                if message.error():
+                    raise KafkaException(message.error())
+                found.append(_record(message))
+                if found[-1].offset + 1 >= left[found[-1].partition]:
+                    del left[found[-1].partition]
+                    consumer.incremental_unassign([TopicPartition(topic, found[-1].partition)])
         return found
 
     def create(self, topic: Topic) -> None:
@@ -193,8 +192,7 @@ class _Writer:
     def flush(self) -> None:
         self._producer.flush(ANSWER)
 
-    def close(self) -> None:
-        self.flush()
+    close = flush
 
 
 class _Reader:
@@ -204,6 +202,7 @@ class _Reader:
         self._member = member
         self._mine: set[int] = set()
         self._paused = False
+        self._trouble: deque[KafkaError] = deque()
         options: dict[str, Any] = {
             **driver.common,
             "group.id": group,
@@ -227,6 +226,8 @@ class _Reader:
     def poll(self, timeout: float) -> list[Record]:
         found: list[Record] = []
         with self._driver.errors():
+            if self._trouble:  # told after what was read before it, which would be lost with it
+                raise KafkaException(self._trouble.popleft())
             message = self._consumer.poll(timeout)
             while message is not None:
                 if error := message.error():
@@ -241,10 +242,7 @@ class _Reader:
             return
         positions = [TopicPartition(self._topic, number, offset) for number, offset in offsets.items()]
         try:
-            if wait:
-                self._consumer.commit(offsets=positions, asynchronous=False)
-            else:
-                self._consumer.commit(offsets=positions)
+            self._consumer.commit(offsets=positions, asynchronous=not wait)  # type: ignore[call-overload]
         except KafkaException as error:
             log.warning("offsets are not committed: %s", translate(error, self._driver.url))
 
@@ -260,7 +258,7 @@ class _Reader:
     def _complain(self, error: KafkaError) -> None:
         """What the cluster tells between records."""
         if error.fatal() or error.code() in (*REFUSED, KafkaError.UNKNOWN_TOPIC_OR_PART):
-            raise KafkaException(error)
+            self._trouble.append(error)
         log.info("%s: %s", self._driver.url, error.str())
 
     def _hold(self, partitions: set[int]) -> None:
@@ -284,13 +282,19 @@ class _Reader:
         self._member.assigned(frozenset(self._mine))
 
 
+_headers = methodcaller("headers")  # called directly it may fail later, in whatever is called next
+
+
 def _record(message: Message) -> Record:
+    headers: Any = ()
+    with suppress(SystemError):  # names that are no UTF-8: no event has such
+        headers = _headers(message) or ()
     return Record(
         message.topic() or "",
         message.partition() or 0,
         message.offset() or 0,
         message.key(),
         message.value(),
-        message.headers() or (),  # type: ignore[arg-type]
+        headers,
         message.timestamp()[1] / 1000,
     )

@@ -20,6 +20,7 @@ try:
     from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
     from kafka.errors import (
         AuthorizationError,
+        CorruptRecordError,
         FencedInstanceIdError,
         KafkaError,
         MessageSizeTooLargeError,
@@ -27,6 +28,7 @@ try:
         RetriableError,
         SaslAuthenticationFailedError,
         TopicAlreadyExistsError,
+        UnsupportedCodecError,
     )
     from kafka.structs import OffsetAndMetadata
 except ImportError as missing:
@@ -36,6 +38,8 @@ __all__ = ["KafkaPython"]
 
 log = logging.getLogger("varloop.bus")
 
+ANSWER = 10
+"""seconds to wait for records that are there"""
 FLUSH = 10
 """seconds to wait for what is under way at the end"""
 TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
@@ -60,6 +64,8 @@ def translate(error: Exception, url: str) -> VarloopError:
         return PermanentError(text, hint="another worker has the name of this instance")
     if isinstance(error, AuthorizationError | SaslAuthenticationFailedError):
         return TemporaryError(text, retry_after=5.0, hint="check the credentials and what they may do")
+    if isinstance(error, CorruptRecordError | UnsupportedCodecError):
+        return TemporaryError(text, hint="this client reads no further; confluent-kafka does")
     return TemporaryError(text, hint="is the broker up?")
 
 
@@ -94,8 +100,13 @@ class KafkaPython:
                 ends = consumer.end_offsets(parts)
                 consumer.assign(parts)
                 consumer.seek_to_beginning()
+                silence = 0
                 while any(consumer.position(part) < ends[part] for part in parts):
-                    found += _records(consumer.poll(1000))
+                    records = _records(consumer.poll(1000))
+                    found += records
+                    silence = 0 if records else silence + 1
+                    if silence >= ANSWER:
+                        raise TemporaryError(f"{self.url}: {topic} is not read to its end")
             finally:
                 consumer.close()
         except (KafkaError, OSError) as error:

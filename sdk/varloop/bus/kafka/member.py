@@ -169,6 +169,15 @@ class Member:
             offsets = self._offsets.get(record.partition)
             if offsets is None or not offsets.opened(record.offset):
                 return
+        try:
+            self._sort(record)
+        except Exception as error:  # those that came with it would be lost
+            log.exception("%s cannot deal with a record", self.group)
+            letter = DeadLetter(reason=str(error), function=self.group, error=type(error).__name__)
+            self.bury(record, letter)
+
+    def _sort(self, record: Record) -> None:
+        """Deliver a record, bury it, or let it pass."""
         kind = _kind(record)
         if kind in self._types:
             if not self._known(Copy(self, record)) and (delivery := self.deliver(record)):
@@ -260,7 +269,7 @@ def _kind(record: Record) -> str | None:
     """CloudEvents type of a record without looking at the rest, None if it has none."""
     for name, value in record.headers:
         if name.lower() == "ce_type":
-            return value.decode(errors="replace")
+            return (value or b"").decode(errors="replace") or None  # clients know headers without a value
     try:
         return _head.decode(record.value or b"").type or None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
