@@ -61,7 +61,7 @@ class Run:
         raise RunEnded(
             "the run stopped before its end" + self.client.why(self.id),
             run=self.id,
-            hint=f"resume() on it, or: varloop resume {self.id}",
+            hint=f"varloop resume {self.id}, or resume() in Python; varloop watch {self.id} if another process has it",
         )
 
     def result(self) -> RunCompleted:

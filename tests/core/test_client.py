@@ -157,7 +157,7 @@ def test_a_run_that_stopped() -> None:
     client.submit({"start": 3.0}, run="r")
 
     with pytest.raises(
-        RunEnded, match=r"run r: the run stopped before its end \(resume\(\) on it, or: varloop"
+        RunEnded, match=r"run r: the run stopped before its end \(varloop resume r, or resume\(\)"
     ):
         client.run("r").result()
 
