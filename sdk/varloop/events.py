@@ -162,18 +162,24 @@ class ObjectiveEvaluated(Body, frozen=True, kw_only=True):
 
 
 class RunCompleted(Body, frozen=True, kw_only=True):
-    """The run ended well. Values are those at ``parameters``, the best point evaluated."""
+    """The run ended well, with the objective's value at its best parameters.
+
+    When sampled they are the optimizer's recommendation, measured once more; after a deadline, for which there is
+    no time, and when exact, the point of the lowest value seen. Of many noisy values the lowest is biased.
+    """
 
     type = PREFIX + "run.completed"
     value: float
     error: float
-    """standard error of value"""
+    """standard error of value; 0 when exact"""
     parameters: list[float]
+    """shape (n_parameters,), in the circuit's parameter order; radians"""
     iterations: int
     shots: int
     reason: str
     """converged, iterations, shots or deadline"""
     solution: Solution | None = None
+    """best assignment sampled in any iteration, for binary problems"""
 
 
 class RunFailed(Body, frozen=True, kw_only=True):
@@ -189,7 +195,7 @@ class RunFailed(Body, frozen=True, kw_only=True):
 
 
 class RunCancelled(Body, frozen=True, kw_only=True):
-    """The run was cancelled; the best point so far, if there is one."""
+    """The run was cancelled. Its iterations so far are in the store."""
 
     type = PREFIX + "run.cancelled"
     reason: str = ""
