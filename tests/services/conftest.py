@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def s3_endpoint(request: pytest.FixtureRequest) -> str:
     """URL of a real S3 server."""
     return _demand("S3_ENDPOINT", request.param)
+
+
+@pytest.fixture(scope="session")
+def scripts() -> Path:
+    """The folder of scripts that start real servers."""
+    return Path(_demand("SERVICES", os.environ.get("SERVICES", "")))
 
 
 @pytest.fixture

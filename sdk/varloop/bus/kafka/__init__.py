@@ -16,7 +16,7 @@ from functools import cached_property
 from varloop.bus import DeadLetter
 from varloop.bus.kafka import dead
 from varloop.bus.kafka.dead import KafkaLetter
-from varloop.bus.kafka.driver import SERVE, Done, Driver, Headers, Record, Topic, Writer
+from varloop.bus.kafka.driver import AWAY, SERVE, Done, Driver, Headers, Record, Topic, Writer
 from varloop.bus.kafka.member import Copy, KafkaDelivery, Member
 from varloop.bus.kafka.settings import Settings, parse_url
 from varloop.codec import Types, to_kafka
@@ -154,7 +154,7 @@ class KafkaBus:
                     self._writing().serve(min(left, SERVE))
         if not outcome.done():
             detail = f"{self.url}: no acknowledgement within {PUBLISH:g} s"
-            raise TemporaryError(detail, hint="is the broker up?")
+            raise TemporaryError(detail, hint=AWAY)
         outcome.result()
 
     def _wait(self, send: Callable[[Done], None]) -> None:

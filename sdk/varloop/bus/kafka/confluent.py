@@ -12,7 +12,7 @@ from functools import cached_property
 from operator import methodcaller
 from typing import Any
 
-from varloop.bus.kafka.driver import LIMIT, Done, Headers, Membership, Record, Topic
+from varloop.bus.kafka.driver import AWAY, LIMIT, Done, Headers, Membership, Record, Topic
 from varloop.bus.kafka.settings import HEARTBEAT, SESSION, Settings
 from varloop.errors import MissingExtra, PermanentError, TemporaryError, VarloopError
 
@@ -60,7 +60,7 @@ def translate(error: Exception, url: str) -> VarloopError:
         return PermanentError(text, hint="another worker has the name of this instance")
     if code in REFUSED:
         return TemporaryError(text, retry_after=5.0, hint="check the credentials and what they may do")
-    return TemporaryError(text, hint="is the broker up?")
+    return TemporaryError(text, hint=AWAY)
 
 
 class Confluent:

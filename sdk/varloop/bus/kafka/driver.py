@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-__all__ = ["LIMIT", "Done", "Driver", "Headers", "Membership", "Reader", "Record", "Topic", "Writer"]
+__all__ = ["AWAY", "LIMIT", "Done", "Driver", "Headers", "Membership", "Reader", "Record", "Topic", "Writer"]
 
 Headers = Sequence[tuple[str, bytes]]
 Done = Callable[[Exception | None], None]
 """called once, from any thread, when a record is safe (None) or lost (TemporaryError or PermanentError)"""
+AWAY = "is the broker up, and does it take these security settings?"
 LIMIT = 2**24
 """bytes of a record that a writer tries to write; what a topic takes is for the broker to say"""
 SERVE = 0.25

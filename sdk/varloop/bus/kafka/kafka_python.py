@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from varloop.bus.kafka.driver import LIMIT, SERVE, Done, Headers, Membership, Record, Topic
+from varloop.bus.kafka.driver import AWAY, LIMIT, SERVE, Done, Headers, Membership, Record, Topic
 from varloop.bus.kafka.settings import HEARTBEAT, SESSION, Settings
 from varloop.errors import MissingExtra, PermanentError, TemporaryError, VarloopError
 
@@ -66,7 +66,7 @@ def translate(error: Exception, url: str) -> VarloopError:
         return TemporaryError(text, retry_after=5.0, hint="check the credentials and what they may do")
     if isinstance(error, CorruptRecordError | UnsupportedCodecError):
         return TemporaryError(text, hint="this client reads no further; confluent-kafka does")
-    return TemporaryError(text, hint="is the broker up?")
+    return TemporaryError(text, hint=AWAY)
 
 
 class KafkaPython:
