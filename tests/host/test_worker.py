@@ -383,6 +383,14 @@ def test_an_unknown_function_is_a_usage_error(site: Site) -> None:
         site.start("exekute")
 
 
+def test_a_worker_needs_a_place_for_dead_letters(site: Site) -> None:
+    """Without their topic a worker does not start, and says how to make it; nothing has joined a group."""
+    del site.cluster.logs["t.dead"]
+    with pytest.raises(UsageError, match=r"no topic t\.dead.*varloop topics apply"):
+        site.start()
+    assert not any(site.cluster.groups.values())
+
+
 def test_stopping_finishes_commits_and_leaves(site: Site) -> None:
     """A worker that is stopped has left all groups, and what it dealt with is committed."""
     worker = site.start()

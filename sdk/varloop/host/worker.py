@@ -50,6 +50,7 @@ class Worker:
         fusion: bool = True,
         instance: str = "",
     ) -> None:
+        bus.check()
         self.bus = bus
         self.pipelines = pipelines
         self.fusion = fusion

@@ -64,9 +64,20 @@ class KafkaBus:
 
         :raises UsageError: if there is no such topic.
         """
-        partitions = self.driver.partitions(self.settings.topic)
+        return self._there(self.settings.topic)
+
+    def check(self) -> None:
+        """Make sure that events and dead letters have their topics.
+
+        :raises UsageError: if not.
+        """
+        for topic in (self.settings.topic, self.settings.dead):
+            self._there(topic)
+
+    def _there(self, topic: str) -> int:
+        partitions = self.driver.partitions(topic)
         if not partitions:
-            raise UsageError(f"{self.url}: there is no such topic", hint="varloop topics apply")
+            raise UsageError(f"{self.url}: there is no topic {topic}", hint="varloop topics apply")
         return partitions
 
     def publish(self, *events: Event[Body]) -> None:
