@@ -422,10 +422,10 @@ def about(place: Place, options: argparse.Namespace) -> str:
         f"{options.rounds} rounds of {SHORT} iterations of a two-qubit VQE (SPSA, exact), the first {SETTLING} of each left out, in turn "
         f"with as many of the circle; {options.cold} cold starts of each step, three times as many bare ones.\n"
         f"Broker class {broker}, Kubernetes {server}, Knative {serving.get('app.kubernetes.io/version', '?')}, func {func}, "
-        f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[1]:.0f}. "
+        f"Python {platform.python_version()}, {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[1]:.0f}. "
         f"Again: `python benchmarks/knative.py --rounds {options.rounds} --cold {options.cold}`.\n"
-        "Targets: an iteration without its job at most 1.3 times the circle, a cold step other than execute at most 1.5 "
-        "times a bare function."
+        "Targets: an iteration without its job at most 1.3 times the circle; from an event to the handler of a cold step other than "
+        "execute at most 1.5 times a bare function. postprocess leaves no record of when it was called."
     )
 
 

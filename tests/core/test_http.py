@@ -256,7 +256,8 @@ def test_a_body_without_a_length(serve: Callable[..., Post]) -> None:
     headers, body = a_submission()
 
     assert post(headers, body, chunk=7).event().data == post(*a_submission()).event().data
-    assert post(headers, bytes(MAX_BYTES + 2**20), chunk=2**20).problem()[0] in (400, 413)
+    assert post(headers, bytes(MAX_BYTES + 2**20), chunk=2**20).problem()[0] == 413
+    assert post({**headers, "content-length": str(MAX_BYTES + 1)}, b"", chunk=1).problem()[0] == 413
 
 
 def test_one_door(serve: Callable[..., Post]) -> None:
@@ -383,10 +384,7 @@ def test_a_hundred_megabytes(serve: Callable[..., Post]) -> None:
     post = serve(toy.app)
     headers, _ = a_submission()
     for content_type in ("application/json", STRUCTURED, BATCH):
-        try:
-            answer = post({**headers, "content-type": content_type}, bytes(100_000_000))
-        except ConnectionError:
-            continue  # the server hung up in the middle of it
+        answer = post({**headers, "content-type": content_type}, bytes(100_000_000))
         status, title, detail = answer.problem()
         assert (status, title) == (413, "SchemaError")
         assert f"larger than {MAX_BYTES} bytes" in detail

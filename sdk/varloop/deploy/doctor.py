@@ -75,7 +75,12 @@ def _pipeline(cluster: Cluster) -> Iterator[Finding]:
         "fill in eventing/base/store.env",
         lambda: _exists(cluster, "secret", "varloop-store"),
     )
-    for kind, names in (("broker", ("varloop",)), ("ksvc", STEPS), ("trigger", STEPS)):
+    for kind, names in (
+        ("broker", ("varloop",)),
+        ("sinkbinding", ("functions",)),
+        ("ksvc", STEPS),
+        ("trigger", STEPS),
+    ):
         for name in names:
             yield _try(f"{kind} {name}", again, lambda kind=kind, name=name: _ready(cluster, kind, name))  # type: ignore[misc]
     for step in STEPS:
