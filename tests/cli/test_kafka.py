@@ -112,7 +112,7 @@ def test_workers_do_not_share_memory(cluster: Cluster) -> None:
     assert "cannot share a store in memory" in done.stderr
 
 
-@pytest.mark.parametrize("probes", [(), ("--probes", "0")])
+@pytest.mark.parametrize("probes", [(), ("--probes", "0"), ("--probes", "127.0.0.1:0")])
 def test_a_worker_says_what_it_hosts_until_it_is_told_to_stop(
     cluster: Cluster, tmp_path: Path, probes: tuple[str, ...]
 ) -> None:
@@ -136,6 +136,15 @@ def test_a_worker_says_what_it_hosts_until_it_is_told_to_stop(
     assert len(rest) == bool(probes)
     assert all(line.startswith("probes on http://127.0.0.1:") and ":0/" not in line for line in rest)
     assert not any(cluster.groups.values())
+
+
+@pytest.mark.parametrize("probes", ["", "http", "65536", "::", "0.0.0.0:²"])
+def test_probes_need_a_port(cluster: Cluster, probes: str) -> None:
+    """What is no port is a wrong command line that shows a right one."""
+    done = program("worker", *ARGUMENTS, "--probes", probes)
+    assert done.exit_code == 2
+    assert f"{probes!r} is not a port" in done.stderr
+    assert "--probes 0.0.0.0:8080" in done.stderr
 
 
 def test_gc_says_what_it_would_do(tmp_path: object) -> None:

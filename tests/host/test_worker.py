@@ -412,17 +412,20 @@ def test_delays_double_up_to_a_limit() -> None:
 def test_probes_tell_health_and_readiness() -> None:
     """200 while all is well, 503 when not, 404 elsewhere."""
     state = {"alive": True, "ready": False}
-    with Probes(0, alive=lambda: state["alive"], ready=lambda: state["ready"]) as port:
-        assert [_status(port, path) for path in ("/healthz", "/readyz", "/")] == [200, 503, 404]
+    with Probes(("127.0.0.1", 0), alive=lambda: state["alive"], ready=lambda: state["ready"]) as url:
+        assert [_status(url + path) for path in ("/healthz", "/readyz", "/")] == [200, 503, 404]
         state.update(alive=False, ready=True)
-        assert [_status(port, path) for path in ("/healthz", "/readyz")] == [503, 200]
-    with Probes(None, alive=bool, ready=bool) as port:
-        assert port is None
+        assert [_status(url + path) for path in ("/healthz", "/readyz")] == [503, 200]
+        taken = Probes(("127.0.0.1", int(url.rpartition(":")[2])), alive=bool, ready=bool)
+        with pytest.raises(UsageError, match="Address already in use"), taken:
+            pass
+    with Probes(None, alive=bool, ready=bool) as url:
+        assert url == ""
 
 
-def _status(port: int, path: str) -> int:
+def _status(url: str) -> int:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}") as answer:
+        with urllib.request.urlopen(url) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         with error:

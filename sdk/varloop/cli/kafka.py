@@ -29,6 +29,16 @@ bus_option = click.option(
 )
 
 
+def _place(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, int] | None:
+    """Host and port from ``[HOST:]PORT``."""
+    if value is None:
+        return None
+    host, _, port = value.rpartition(":")
+    if not port.isascii() or not port.isdecimal() or int(port) > 65535:
+        raise UsageError(f"{value!r} is not a port", hint="--probes 8080, or --probes 0.0.0.0:8080")
+    return host or "127.0.0.1", int(port)
+
+
 @click.command("worker")
 @bus_option
 @common.store_option
@@ -40,7 +50,12 @@ bus_option = click.option(
 @click.option(
     "--instance", default="", metavar="NAME", help="A name kept over restarts, unique among workers."
 )
-@click.option("--probes", type=int, metavar="PORT", help="Serve /healthz and /readyz on 127.0.0.1.")
+@click.option(
+    "--probes",
+    metavar="[HOST:]PORT",
+    callback=_place,
+    help="Serve /healthz and /readyz, on 127.0.0.1 unless told otherwise.",
+)
 @common.app_option
 def worker_command(
     *,
@@ -50,7 +65,7 @@ def worker_command(
     concurrency: int,
     fusion: bool,
     instance: str,
-    probes: int | None,
+    probes: tuple[str, int] | None,
     apps: tuple[str, ...],
 ) -> None:
     """Host functions on Kafka until told to stop (SIGTERM or Ctrl-C): finish, commit, leave.
@@ -76,10 +91,10 @@ def worker_command(
     raise click.exceptions.Exit(status)
 
 
-def _announce(worker: Worker, port: int | None) -> None:
+def _announce(worker: Worker, url: str) -> None:
     click.echo(f"hosting {', '.join(sorted(worker.members))} on {worker.bus.url}")
-    if port is not None:
-        click.echo(f"probes on http://127.0.0.1:{port}/healthz and /readyz")
+    if url:
+        click.echo(f"probes on {url}/healthz and /readyz")
 
 
 @click.group("topics")

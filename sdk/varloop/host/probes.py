@@ -7,28 +7,40 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from varloop.errors import UsageError
+
 __all__ = ["Probes"]
 
 
 class Probes:
-    """Answers ``/healthz`` and ``/readyz`` with 200 or 503 on 127.0.0.1, while it is entered.
+    """Answers ``/healthz`` and ``/readyz`` with 200 or 503, while it is entered.
 
-    :param port: 0 for any free one, None to answer nothing.
+    :param place: host and port; port 0 for any free one; None to answer nothing.
     """
 
-    def __init__(self, port: int | None, *, alive: Callable[[], bool], ready: Callable[[], bool]) -> None:
-        self._port = port
+    def __init__(
+        self, place: tuple[str, int] | None, *, alive: Callable[[], bool], ready: Callable[[], bool]
+    ) -> None:
+        self._place = place
         self._checks = {"/healthz": alive, "/readyz": ready}
 
-    def __enter__(self) -> int | None:
-        """The port, None if nothing is answered."""
+    def __enter__(self) -> str:
+        """The URL, empty if nothing is answered.
+
+        :raises UsageError: if the port is not to be had.
+        """
         self._server: ThreadingHTTPServer | None = None
-        if self._port is None:
-            return None
-        self._server = ThreadingHTTPServer(("127.0.0.1", self._port), _handler(self._checks))
+        if self._place is None:
+            return ""
+        host, port = self._place
+        try:
+            self._server = ThreadingHTTPServer((host, port), _handler(self._checks))
+        except OSError as error:
+            detail = f"no probes on {host}:{port}: {error.strerror}"
+            raise UsageError(detail, hint="another port, or 0 for any") from error
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="varloop-probes")
         self._thread.start()
-        return self._server.server_port
+        return f"http://{host}:{self._server.server_port}"
 
     def __exit__(self, *error: object) -> None:
         if self._server is not None:

@@ -150,15 +150,15 @@ def run_worker(
     concurrency: int = 1,
     fusion: bool = True,
     instance: str = "",
-    probes: int | None = None,
-    started: Callable[[Worker, int | None], None] = lambda worker, port: None,
+    probes: tuple[str, int] | None = None,
+    started: Callable[[Worker, str], None] = lambda worker, url: None,
 ) -> int:
     """Host functions on a bus until a signal says stop (SIGTERM, SIGINT). For the main thread.
 
     :param bus: ``kafka://HOST:PORT/TOPIC``.
     :param store: URL of the store that all workers share.
-    :param probes: port on 127.0.0.1 for ``/healthz`` and ``/readyz``; 0 for any free one, None for none.
-    :param started: called with the worker and the probes' port, None if there are none.
+    :param probes: host and port for ``/healthz`` and ``/readyz``; port 0 for any free one, None for none.
+    :param started: called with the worker and the probes' URL, empty if there are none.
     :return: exit status: 0 when told to stop, 1 when a part of the worker died.
     """
     told = threading.Event()
@@ -177,8 +177,8 @@ def run_worker(
         fusion=fusion,
         instance=instance,
     )
-    with Probes(probes, alive=lambda: worker.alive, ready=lambda: worker.ready and not told.is_set()) as port:
-        started(worker, port)
+    with Probes(probes, alive=lambda: worker.alive, ready=lambda: worker.ready and not told.is_set()) as url:
+        started(worker, url)
         while not told.wait(LOOK) and worker.alive:
             pass
         status = 0 if told.is_set() else 1
