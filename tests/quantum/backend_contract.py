@@ -11,7 +11,7 @@ from functools import cache
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from qiskit.circuit import ParameterVector, QuantumCircuit
+from qiskit.circuit import Parameter, ParameterVector, QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp, Statevector
 
 from varloop.errors import CircuitError
@@ -117,6 +117,18 @@ class BackendContract:
         expected = [self.exact(self.bound(template, point), template, MIXED) for point in where]
         assert done.values == pytest.approx(expected, abs=self.tolerance)
         assert (done.circuits, done.shots, done.samples) == (4, 0, None)
+
+    def test_any_function_of_the_parameters(self, backend: Backend) -> None:
+        """Angles that are no linear function of the parameters are computed as Qiskit computes them."""
+        circuit, x, y = QuantumCircuit(3), Parameter("x"), Parameter("y")
+        circuit.rx(x * y + 1, 0)
+        circuit.ry(x.sin(), 1)
+        circuit.cx(0, 2)
+        spec = RunSpec(problem=MIXED, circuit=spec_of(circuit), backend=self.name)
+        template, where = TemplatePool(MemoryStore()).of(spec, backend), points(3)[:, :2]
+        done = backend.run(template, template.angles.bind(where), shots=None, seed=0)
+        expected = [self.exact(self.bound(template, point), template, MIXED) for point in where]
+        assert done.values == pytest.approx(expected, abs=self.tolerance)
 
     def test_exact_probabilities_are_those_of_the_device(self, backend: Backend) -> None:
         """An exact run of a binary problem gives each row's mean cost and its likeliest outcomes."""
