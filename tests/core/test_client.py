@@ -333,7 +333,6 @@ def unbound() -> Any:
         ({"initial": np.zeros((1, 2))}, "initial: .*flat list of numbers"),
         ({"initial": "small"}, "initial: could not convert string to float"),
     ],
-    ids=str,
 )
 def test_what_is_no_circuit_observable_or_point(given: dict[str, Any], message: str) -> None:
     """An argument of the wrong kind is named, with what is expected."""
