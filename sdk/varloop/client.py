@@ -12,6 +12,7 @@ import msgspec
 
 from varloop import runs
 from varloop.app import DEFAULT, App
+from varloop.clock import Clock
 from varloop.codec import RUN_ID
 from varloop.context import Resources
 from varloop.errors import RunEnded, UsageError
@@ -97,16 +98,9 @@ class Run:
 
     def cancel(self, reason: str = "") -> None:
         """Ask for the run's end; its next job is not started."""
-        self.client.publish(
-            Event(
-                id=str(uuid.uuid4()),
-                source=SOURCE,
-                run=self.id,
-                data=CancelRequested(reason=reason),
-                time=self.client.resources.clock.now(),
-                pipeline=self.client.resources.submitted(self.id).pipeline,
-            )
-        )
+        resources = self.client.resources
+        pipeline = resources.submitted(self.id).pipeline
+        self.client.publish(cancellation(self.id, reason, pipeline, resources.clock))
 
     def resume(self) -> Run:
         """Set a stopped run going again, where it stopped. Harmless if it runs or has ended."""
@@ -131,19 +125,12 @@ class Client(ABC):
         :raises ConflictError: if the id belongs to another spec.
         :raises UsageError: if it cannot be an id.
         """
-        name = _run_id(run or self._ids())
-        event: Event[RunSubmitted] = Event(
-            id=name,
-            source=SOURCE,
-            run=name,
-            data=RunSubmitted(spec=msgspec.to_builtins(spec, enc_hook=_plain)),
-            time=round(self.resources.clock.now(), 6),
-            pipeline=pipeline.pipeline if isinstance(pipeline, App) else pipeline,
-        )
+        name = pipeline.pipeline if isinstance(pipeline, App) else pipeline
+        event = submission(spec, run or self._ids(), name, self.resources.clock)
         event = msgspec.structs.replace(event, data=self.resources.claims.deposit(event.data)[0])
         self.resources.register(event)
         self.publish(event)
-        return Run(self, name)
+        return Run(self, event.run)
 
     def run(self, id: str) -> Run:
         """A run that was submitted before.
@@ -190,6 +177,22 @@ class EmbeddedClient(Client):
     def why(self, run: str) -> str:
         letters = [letter for letter in self.host.dead_letters if letter.event and letter.event.run == run]
         return f": {letters[-1].reason}" if letters else ""
+
+
+def submission(spec: RunSpec | dict[str, Any], run: str, pipeline: str, clock: Clock) -> Event[Any]:
+    """The event that asks for a run.
+
+    :raises UsageError: if the run's id cannot be one, or the spec holds what is no plain data.
+    """
+    data = RunSubmitted(spec=msgspec.to_builtins(spec, enc_hook=_plain))
+    time = round(clock.now(), 6)
+    return Event(id=_run_id(run), source=SOURCE, run=run, data=data, time=time, pipeline=pipeline)
+
+
+def cancellation(run: str, reason: str, pipeline: str, clock: Clock) -> Event[Any]:
+    """The event that asks for a run's end."""
+    id, data, time = str(uuid.uuid4()), CancelRequested(reason=reason), round(clock.now(), 6)
+    return Event(id=id, source=SOURCE, run=run, data=data, time=time, pipeline=pipeline)
 
 
 def _run_id(id: str) -> str:

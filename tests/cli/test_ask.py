@@ -133,3 +133,10 @@ def test_what_is_no_server_is_said_to_be_none(program: Program) -> None:
         result = program("runs", "--from", f"http://127.0.0.1:{other.server_port}", code=3)
         thread.join()
     assert "is this a varloop server?" in result.stderr
+
+
+def test_what_cannot_be_a_runs_id_is_told_before_anything_is_published(program: Program) -> None:
+    """An event under such an id would end as a dead letter: submit refuses it, whatever it submits to."""
+    refused = program("submit", "maxcut", "--run", "no/id", "--to", "kafka://127.0.0.1:1/t", code=2)
+
+    assert "'no/id' is not a run id" in refused.stderr

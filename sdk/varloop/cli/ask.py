@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import secrets
-import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from varloop.cli import common, outcome, specs
 
 if TYPE_CHECKING:
-    from varloop.events import Event, RunSubmitted
-    from varloop.spec import RunSpec
+    from varloop.events import Event
 
 __all__ = ["cancel_command", "submit_command"]
-
-SOURCE = "app/varloop-cli"
 
 
 @click.command("submit")
@@ -25,13 +20,7 @@ SOURCE = "app/varloop-cli"
     "--to", "server", required=True, metavar="URL", help="A server (varloop serve) or a kafka:// bus."
 )
 @specs.set_option
-@click.option(
-    "--run",
-    "run_id",
-    default="",
-    metavar="ID",
-    help="Id of the new run.  [default: made from the spec's name]",
-)
+@specs.run_option
 @click.option(
     "--pipeline", default="default", show_default=True, metavar="NAME", help="Pipeline to run through."
 )
@@ -40,9 +29,12 @@ def submit_command(
     spec: str, server: str, settings: tuple[str, ...], run_id: str, pipeline: str, as_json: bool
 ) -> None:
     """Submit SPEC to a server or a bus and do not wait for it."""
+    from varloop.client import submission
+    from varloop.clock import SystemClock
+
     name, data = specs.read(spec)
     checked = specs.checked(specs.with_settings(data, settings), pipeline)
-    event = _submission(checked, run_id or f"{name[:60]}-{secrets.token_hex(3)}", pipeline)
+    event = submission(checked, run_id or specs.new_run(name), pipeline, SystemClock())
     _publish(server, event)
     if as_json:
         common.emit_json({"run": event.run})
@@ -52,7 +44,7 @@ def submit_command(
     click.echo(f"  watch it    varloop watch {event.run} {place}")
 
 
-def _publish(url: str, event: Event[RunSubmitted]) -> None:
+def _publish(url: str, event: Event[Any]) -> None:
     if url.startswith("kafka://"):
         from varloop.bus.kafka import KafkaBus
 
@@ -63,17 +55,6 @@ def _publish(url: str, event: Event[RunSubmitted]) -> None:
     from varloop.cli.remote import Remote
 
     Remote(url).publish(event)
-
-
-def _submission(spec: RunSpec, run: str, pipeline: str) -> Event[RunSubmitted]:
-    import msgspec
-
-    from varloop.clock import SystemClock
-    from varloop.events import Event, RunSubmitted
-
-    data = RunSubmitted(spec=msgspec.to_builtins(spec))
-    time = round(SystemClock().now(), 6)
-    return Event(id=run, source=SOURCE, run=run, data=data, time=time, pipeline=pipeline)
 
 
 @click.command("cancel")
@@ -112,15 +93,10 @@ def cancel_command(
 
 def _cancel_there(run: str, server: str, reason: str) -> None:
     from varloop.cli.remote import Remote
+    from varloop.client import cancellation
     from varloop.clock import SystemClock
-    from varloop.events import CancelRequested, Event
 
     remote = Remote(server)
-    data = CancelRequested(reason=reason)
-    pipeline = remote.state(run).pipeline
-    time = round(SystemClock().now(), 6)
-    remote.publish(
-        Event(id=str(uuid.uuid4()), source=SOURCE, run=run, data=data, time=time, pipeline=pipeline)
-    )
+    remote.publish(cancellation(run, reason, remote.state(run).pipeline, SystemClock()))
     click.echo(f"asked {server} to cancel {run}")
     click.echo(f"  watch it    varloop watch {run} --from {server}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -22,13 +21,7 @@ __all__ = ["resume_command", "run_command"]
 @click.command("run")
 @specs.spec_argument
 @specs.set_option
-@click.option(
-    "--run",
-    "run_id",
-    default="",
-    metavar="ID",
-    help="Id of the new run.  [default: made from the spec's name]",
-)
+@specs.run_option
 @click.option(
     "--pipeline", default="", metavar="NAME", help="Pipeline to run through.  [default: that of --app]"
 )
@@ -58,7 +51,7 @@ def run_command(
     pipeline = pipeline or (own[0].pipeline if own else "default")
     checked = specs.checked(specs.with_settings(data, settings), pipeline)
     client = embedded(store, own)
-    run = client.submit(checked, run=run_id or f"{name[:60]}-{secrets.token_hex(3)}", pipeline=pipeline)
+    run = client.submit(checked, run=run_id or specs.new_run(name), pipeline=pipeline)
     _drive(client, run, as_json)
 
 

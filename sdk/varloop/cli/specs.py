@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 import sys
 from importlib.resources import files
 from pathlib import Path
@@ -17,7 +18,16 @@ if TYPE_CHECKING:
 
     from varloop.spec import RunSpec
 
-__all__ = ["checked", "example_names", "read", "set_option", "spec_argument", "with_settings"]
+__all__ = [
+    "checked",
+    "example_names",
+    "new_run",
+    "read",
+    "run_option",
+    "set_option",
+    "spec_argument",
+    "with_settings",
+]
 
 
 def example_names() -> list[str]:
@@ -41,6 +51,18 @@ set_option = click.option(
     metavar="FIELD=VALUE",
     help="Change a field of the spec, e.g. --set shots=1024 --set budget.iterations=20.",
 )
+run_option = click.option(
+    "--run",
+    "run_id",
+    default="",
+    metavar="ID",
+    help="Id of the new run.  [default: made from the spec's name]",
+)
+
+
+def new_run(name: str) -> str:
+    """An id for a new run of the spec with this short name."""
+    return f"{name[:60]}-{secrets.token_hex(3)}"
 
 
 def read(name: str) -> tuple[str, dict[str, Any]]:
