@@ -103,7 +103,7 @@ def _needed() -> list[str]:
     child = os.fork()
     if not child:
         from chaos.specs import SPECS, quiet
-        from varloop.bus.kafka import kafka_python  # noqa: F401
+        from varloop.bus.kafka import confluent  # noqa: F401
         from varloop.store import s3  # noqa: F401
 
         for name in SPECS:

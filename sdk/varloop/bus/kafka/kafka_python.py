@@ -22,6 +22,7 @@ try:
         AuthorizationError,
         CorruptRecordError,
         FencedInstanceIdError,
+        InvalidRecordError,
         KafkaError,
         MessageSizeTooLargeError,
         RecordListTooLargeError,
@@ -42,7 +43,7 @@ ANSWER = 10
 """seconds to wait for records that are there"""
 FLUSH = 10
 """seconds to wait for what is under way at the end"""
-TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
+TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidRecordError)
 _SECURITY = {
     "security.protocol": "security_protocol",
     "sasl.mechanism": "sasl_mechanism",
