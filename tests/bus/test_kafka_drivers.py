@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, errors
 from kafka.errors import (
     CorruptRecordError,
     KafkaTimeoutError,
@@ -60,6 +60,17 @@ def test_kafka_python_takes_the_security_settings() -> None:
 def test_secrets_are_in_no_error(module: Any) -> None:
     """What an error says of the cluster is its URL."""
     assert "hush" not in str(module.translate(RuntimeError("refused"), parse_url(URL, SECURE).url))
+
+
+@pytest.mark.parametrize("code", [10, 18, 87])
+def test_what_a_broker_never_takes_is_permanent(code: int) -> None:
+    """Records and batches that are too large or invalid are told apart from a broker that is away, by both."""
+    of_python = next(error for error in vars(errors).values() if getattr(error, "errno", None) == code)
+    for told in (
+        confluent.translate(KafkaException(KafkaError(code)), URL),
+        kafka_python.translate(of_python(), URL),
+    ):
+        assert isinstance(told, PermanentError)
 
 
 class Producer:
