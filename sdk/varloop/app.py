@@ -13,9 +13,11 @@ from varloop.events import BODIES, Body, Event
 if TYPE_CHECKING:
     from varloop.context import Context
 
-__all__ = ["DEFAULT", "App", "Function", "Pipelines"]
+__all__ = ["DEFAULT", "STEPS", "App", "Function", "Pipelines"]
 
 DEFAULT = "default"
+STEPS = ("encode", "execute", "postprocess", "optimize")
+"""functions of the default pipeline, in the order of an iteration"""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
 _PIPELINE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 

@@ -11,6 +11,7 @@ from typing import Literal
 import click
 import msgspec
 
+from varloop.app import STEPS
 from varloop.cli import common
 from varloop.cli.root import FAILED
 from varloop.errors import VarloopError
@@ -25,7 +26,6 @@ MARKS = {
     "bad": click.style("BAD    ", fg="red", bold=True),
 }
 REQUIRED = ("qiskit", "qiskit-aer", "numpy", "scipy", "msgspec", "cloudevents", "flask")
-STEPS = {"encode", "execute", "postprocess", "optimize"}
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -76,7 +76,7 @@ def _packages() -> Iterator[Finding]:
 
 def _functions() -> Finding:
     found = {point.name for point in metadata.entry_points(group="varloop.functions")}
-    if missing := STEPS - found:
+    if missing := set(STEPS) - found:
         return Finding(
             "functions",
             "bad",

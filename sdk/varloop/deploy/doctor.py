@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 
+from varloop.app import STEPS
 from varloop.deploy.cluster import Cluster
 from varloop.deploy.programs import PROGRAMS, DeployError
-from varloop.deploy.project import STEPS
 from varloop.errors import VarloopError
 
 __all__ = ["Finding", "examine"]

@@ -12,12 +12,10 @@ from typing import Any
 
 import yaml
 
-from varloop.app import App, Function
+from varloop.app import STEPS, App, Function
 from varloop.errors import UsageError
 
 __all__ = ["Project", "default_projects", "write_project"]
-
-STEPS = ("encode", "execute", "postprocess", "optimize")
 
 _INIT = '''"""{description}"""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from varloop.app import STEPS
 from varloop.journal import Call
 from varloop.report.axis import Gap, Time, ticks
 from varloop.report.facts import Facts, Ran
@@ -17,7 +18,6 @@ __all__ = ["Account", "account", "anatomy", "shares", "timeline"]
 
 WIDTH = 960
 LEFT, RIGHT, TOP, LANE = 112, 20, 10, 34
-ORDER = ("encode", "execute", "postprocess", "optimize")
 MOST = 6000
 """calls that one page draws"""
 CUT, ROOM = 34.0, 18.0
@@ -64,7 +64,7 @@ def _axis(calls: Sequence[Call], start: float = LEFT, stop: float = WIDTH - RIGH
 
 def _lanes(calls: Iterable[Call]) -> list[str]:
     names = dict.fromkeys(call.function for call in calls)
-    return [*(name for name in ORDER if name in names), *(name for name in names if name not in ORDER)]
+    return [*(name for name in STEPS if name in names), *(name for name in names if name not in STEPS)]
 
 
 def timeline(facts: Facts) -> Html:
@@ -175,7 +175,7 @@ def _span(axis: Time, ran: Call | Ran, y: float, height: float, kind: str, tip: 
 
 def _colour(function: str) -> str:
     """Class of what belongs to a function."""
-    return f"f-{function if function in ORDER else 'other'}"
+    return f"f-{function if function in STEPS else 'other'}"
 
 
 def _marks(axis: Time, bottom: float) -> Html:
