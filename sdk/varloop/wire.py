@@ -139,7 +139,7 @@ def require(attribute: Callable[[str], object]) -> None:
     if missing := [name for name in ("specversion", "id", "source", "type") if not attribute(name)]:
         raise SchemaError(
             f"not a CloudEvent: {', '.join(missing)} missing",
-            hint="in headers ce-id, … beside the data, or all of it in JSON as application/cloudevents+json",
+            hint="as headers ce-id and so on, or all of it in JSON as application/cloudevents+json",
         )
 
 

@@ -153,7 +153,7 @@ def test_a_stream_is_taken_up_where_it_was_lost(server: Server) -> None:
         (
             b"{}",
             {"content_type": "application/json"},
-            "not a CloudEvent: specversion, id, source, type missing (in headers",
+            "not a CloudEvent: specversion, id, source, type missing (as headers ce-id",
         ),
         (b"not json", {"content_type": STRUCTURED}, "not a CloudEvent"),
         (
