@@ -321,7 +321,7 @@ def throughput(place: Place, runs: int, iterations: int, processes: int) -> str:
     """A row about so many runs at once."""
     url = place.topic()
     with Bench(place, url) as bench, workers(url, place, *[[] for _ in range(processes)]) as started:
-        warm = warmed(bench)
+        warm = warmed(bench, processes)
         begun = {}
 
         def submit(number: int) -> None:
@@ -343,11 +343,16 @@ def throughput(place: Place, runs: int, iterations: int, processes: int) -> str:
     )
 
 
-def warmed(bench: Bench) -> str:
-    """Give every worker a run or more, so that all have loaded what they need; a name for what follows."""
-    names = [bench.client.submit(spec(2)).id for _ in range(24)]
-    bench.ended(names)
-    return names[0]
+def warmed(bench: Bench, processes: int) -> str:
+    """Submit runs until every worker has called every step, and so loaded what it needs; a name for what follows."""
+    resources, hosts = Resources(bench.store), {step: set[str]() for step in STEPS}
+    for _ in range(30):
+        names = [bench.client.submit(spec(2)).id for _ in range(24)]
+        for call in (call for name in bench.ended(names) for call in calls(resources, name)):
+            hosts[call.function].add(call.host)
+        if all(len(each) == processes for each in hosts.values()):
+            return names[0]
+    raise SystemExit(f"not every worker takes part: {hosts}")
 
 
 def fairness(rates: list[float]) -> float:

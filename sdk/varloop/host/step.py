@@ -15,6 +15,7 @@ from varloop.codec import OWN_SOURCE, from_json, to_json
 from varloop.context import Context
 from varloop.errors import EventError, PermanentError, StoreUnavailable, TemporaryError, UsageError
 from varloop.events import Body, Event, RunFailed, Terminal, event_id
+from varloop.host.first import alone_at_first
 from varloop.journal import Call, Record, write_record
 from varloop.secrets import mask
 
@@ -79,8 +80,8 @@ class Step:
     def _bodies(self) -> list[Body]:
         """What the function returned, or why it could not."""
         try:
-            returned = self._function.handler(self._event, self._context)
-            return self._checked(returned)
+            with alone_at_first(self._function):
+                return self._checked(self._function.handler(self._event, self._context))
         except EventError:
             raise
         except TemporaryError as error:
