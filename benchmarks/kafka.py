@@ -50,6 +50,7 @@ PATIENCE = 300.0
 USER = "minioadmin"
 BARE = {f"bare {client}": client for client in ("kafka-python", "aiokafka", "confluent-kafka")}
 PLAIN, FUSED = "varloop, a worker per step", "varloop, one worker for all steps (fusion)"
+RECORDS = "two records in S3 and nothing else"
 STEPS = ("encode", "execute", "postprocess", "optimize")
 
 
@@ -271,6 +272,7 @@ def contestants(place: Place, python: str, iterations: int) -> dict[str, Measure
         )
         for name, client in BARE.items()
     }
+    turns[RECORDS] = lambda result: by_records(place, iterations)
     apart = [["--function", step] for step in STEPS]
     turns[PLAIN] = lambda result: by_workers(result, place, iterations, *apart)
     turns[FUSED] = lambda result: by_workers(result, place, iterations, [])
@@ -285,6 +287,19 @@ def contestants(place: Place, python: str, iterations: int) -> dict[str, Measure
     for name, command in peers.items():
         turns[name] = lambda result, command=command: by_script(result, python, *command)  # type: ignore[misc]
     return turns
+
+
+def by_records(place: Place, iterations: int) -> list[tuple[float, float]]:
+    """What an iteration writes: a record of execute, then one of optimize."""
+    store, run, record = open_store(place.store), uuid.uuid4().hex[:12], bytes(1500)
+    walls = []
+    for number in range(iterations):
+        begin = time.perf_counter()
+        for step in ("execute", "optimize"):
+            store.create(f"runs/{run}/journal/{step_key(number, step)}", record)
+        walls.append(time.perf_counter() - begin)
+    store.close()
+    return [(wall, 0.0) for wall in walls]
 
 
 def by_kafka_python(measure: Measure) -> Measure:
