@@ -47,6 +47,8 @@ from varloop.store import Store, open_store
 
 PATIENCE = 300.0
 """seconds for runs to end; those that have not are counted as lost"""
+ATTEMPTS, HANGS = 3, 100.0
+"""of each contestant's turn, and the seconds after which an attempt is given up"""
 USER = "minioadmin"
 BARE = {f"bare {client}": client for client in ("kafka-python", "aiokafka", "confluent-kafka")}
 PLAIN, FUSED = "varloop, a worker per step", "varloop, one worker for all steps (fusion)"
@@ -130,13 +132,13 @@ class Bench:
     def run(self, iterations: int) -> str:
         """Run a single run to its end."""
         name = self.client.submit(spec(iterations)).id
-        if not self.ended([name]):
-            raise SystemExit(f"the run {name} did not end within {PATIENCE:g} s")
+        if not self.ended([name], HANGS):
+            raise TimeoutError(f"the run {name} did not end within {HANGS:g} s")
         return name
 
-    def ended(self, names: list[str]) -> dict[str, tuple[float, int]]:
+    def ended(self, names: list[str], patience: float = PATIENCE) -> dict[str, tuple[float, int]]:
         """When each run ended, seconds since the epoch, and with how many iterations; lost ones are left out."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + patience
         found, waiting = {}, set(names)
         while waiting and time.monotonic() < deadline:
             for name in sorted(waiting):
@@ -222,6 +224,8 @@ class Result:
     versions: dict[str, str] = field(default_factory=dict)
     memory: list[float] = field(default_factory=list)
     """MB of each worker after the last round"""
+    hung: int = 0
+    """times it had to be run again because it hung"""
 
     def add(self, iterations: list[tuple[float, float]]) -> None:
         self.rounds.append([wall - job for wall, job in iterations])
@@ -250,7 +254,7 @@ def spread(values: list[float], digits: int = 2) -> str:
 
 def by_script(result: Result, python: str, script: str, *arguments: str) -> list[tuple[float, float]]:
     command = [python, str(PEERS / script), *arguments]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=HANGS)
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if done.returncode or not lines:
         raise SystemExit(f"{result.name} failed:\n{done.stderr[-2000:]}")
@@ -320,7 +324,7 @@ def overheads(place: Place, python: str, rounds: int, iterations: int) -> list[R
     results = {name: Result(name) for name in turns}
     for number in range(rounds):
         for name, measure in turns.items():
-            results[name].add(measure(results[name]))
+            results[name].add(attempted(measure, results[name]))
             print(
                 f"round {number + 1}: {name}: {1e3 * results[name].medians[-1]:.2f} ms",
                 file=sys.stderr,
@@ -329,50 +333,83 @@ def overheads(place: Place, python: str, rounds: int, iterations: int) -> list[R
     return list(results.values())
 
 
+def attempted(measure: Measure, result: Result) -> list[tuple[float, float]]:
+    """A turn; one that hangs is repeated, and the report says so."""
+    for _ in range(ATTEMPTS):
+        try:
+            return measure(result)
+        except (subprocess.TimeoutExpired, TimeoutError) as error:
+            print(f"{result.name} hung: {error}", file=sys.stderr)
+            result.hung += 1
+    raise SystemExit(f"{result.name} hung {result.hung} times")
+
+
 # ---------------------------------------------------------------- many runs at once, and the start
 
 
 def throughput(place: Place, runs: int, iterations: int, processes: int) -> str:
-    """A row about so many runs at once."""
+    """A row about so many runs at once: the workers are held until all are submitted, so that all compete."""
     url = place.topic()
     with Bench(place, url) as bench, workers(url, place, *[[] for _ in range(processes)]) as started:
         warm = warmed(bench, processes)
-        begun = {}
-
-        def submit(number: int) -> None:
-            name = f"{warm}-{number:04d}"
-            begun[name] = time.time()
-            bench.client.submit(spec(iterations), run=name)
-
-        with ThreadPoolExecutor(8) as pool:
-            list(pool.map(submit, range(runs)))
-        ends = bench.ended(list(begun))
+        names = [f"{warm}-{number:04d}" for number in range(runs)]
+        with held(started), ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda name: bench.client.submit(spec(iterations), run=name), names))
+        begin = time.time()
+        ends = bench.ended(names)
         memory = [resident(process) for process in started]
     complete = {name: end for name, (end, done) in ends.items() if done == iterations}
     if not complete:
         return f"| {runs} | {iterations} | - | - | {runs} | {spread(memory, 0)} |"
-    rate = len(complete) * iterations / (max(complete.values()) - min(begun.values()))
-    jain = fairness([iterations / (end - begun[name]) for name, end in complete.items()])
+    rate = len(complete) * iterations / (max(complete.values()) - begin)
+    jain = fairness(halfway([jobs(bench, name) for name in complete]))
     return (
         f"| {runs} | {iterations} | {rate:.0f} | {jain:.3f} | {runs - len(complete)} | {spread(memory, 0)} |"
     )
 
 
 def warmed(bench: Bench, processes: int) -> str:
-    """Submit runs until every worker has called every step, and so loaded what it needs; a name for what follows."""
-    resources, hosts = Resources(bench.store), {step: set[str]() for step in STEPS}
+    """Submit runs until every worker has called every step that leaves a record, and so loaded what it needs.
+
+    :return: a name for what follows.
+    """
+    resources, hosts = Resources(bench.store), {step: set[str]() for step in STEPS if step != "postprocess"}
     for _ in range(30):
         names = [bench.client.submit(spec(2)).id for _ in range(24)]
         for call in (call for name in bench.ended(names) for call in calls(resources, name)):
-            hosts[call.function].add(call.host)
+            hosts.get(call.function, set()).add(call.host)
         if all(len(each) == processes for each in hosts.values()):
+            time.sleep(3.0)  # more than a heartbeat: the last group may still be handing over partitions
             return names[0]
     raise SystemExit(f"not every worker takes part: {hosts}")
 
 
-def fairness(rates: list[float]) -> float:
-    """Jain's index of the runs' iterations per second: 1 if all are equal, 1/n if one gets everything."""
-    return sum(rates) ** 2 / (len(rates) * sum(rate * rate for rate in rates))
+@contextmanager
+def held(processes: list[subprocess.Popen[bytes]]) -> Iterator[None]:
+    """Workers do nothing meanwhile; for less than the seconds after which they are taken for dead."""
+    for process in processes:
+        process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.send_signal(signal.SIGCONT)
+
+
+def jobs(bench: Bench, run: str) -> list[float]:
+    """When the job of each of a run's iterations ended."""
+    return [call.ended for call in calls(Resources(bench.store), run) if call.function == "execute"]
+
+
+def halfway(runs: list[list[float]]) -> list[int]:
+    """How many jobs each run had done when half of all were done."""
+    half = statistics.median(end for run in runs for end in run)
+    return [sum(end <= half for end in run) for run in runs]
+
+
+def fairness(shares: list[int]) -> float:
+    """Jain's index: 1 if all shares are equal, 1/n if one gets everything."""
+    return sum(shares) ** 2 / (len(shares) * sum(share * share for share in shares))
 
 
 def starts(place: Place, attempts: int = 5) -> tuple[list[float], list[float]]:
@@ -436,9 +473,12 @@ def about(options: argparse.Namespace, results: list[Result], called: list[float
     versions = {name: version(name) for name in ("kafka-python", "minio", "qiskit", "qiskit-aer")}
     for result in results:
         versions |= result.versions
+    hung = "".join(
+        f"{result.name} hung {result.hung} times and was run again.\n" for result in results if result.hung
+    )
     return (
-        f"Quantiles over {options.rounds} rounds of {options.iterations} iterations; medians with their range. "
-        "Fairness: Jain's index of the runs' iterations per second.\n"
+        f"{hung}Quantiles over {options.rounds} rounds of {options.iterations} iterations; medians with their range. "
+        "Fairness: Jain's index of the iterations that each run had done when half of all were.\n"
         f"From `varloop worker` to its first call of a function {spread(called)} s, to that call's outcome "
         f"{spread(ended)} s. Resident memory: {memory(results)}.\n"
         f"Python {platform.python_version()}, {', '.join(f'{name} {number}' for name, number in versions.items())}; "
