@@ -81,6 +81,18 @@ def test_a_topic_that_is_not_there_is_not_made(url: str) -> None:
     other.close()
 
 
+def test_the_first_assignment_is_whole(kafka: KafkaBus, caplog: pytest.LogCaptureFixture) -> None:
+    """A lone member of a new group gets all partitions at once: kafka-python gave none when it had yet to hear of
+    the topic, warned of that, and now and then stayed at it.
+    """
+    for number in range(5):
+        member = Member(kafka, f"g{number}", [CANCEL])
+        eventually(lambda member=member: len(member._offsets) == 4)
+        member.close()
+
+    assert "partition metadata" not in caplog.text
+
+
 def test_a_slow_function_causes_no_rebalance(kafka: KafkaBus, monkeypatch: pytest.MonkeyPatch) -> None:
     """A delivery that takes longer than a session keeps its member in the group, and others are delivered."""
     member = Member(kafka, "g", [CANCEL])

@@ -229,6 +229,8 @@ class _Reader(ConsumerRebalanceListener):  # type: ignore[misc]
                 max_poll_records=200,
                 partition_assignment_strategy=[CooperativeStickyAssignor],
             )
+            # A member that is to assign partitions of a topic it has not heard of assigns none, and may stay at that.
+            self._consumer.partitions_for_topic(topic)
             self._consumer.subscribe([topic], listener=self)
         except (KafkaError, OSError) as error:
             raise translate(error, self._url) from error
