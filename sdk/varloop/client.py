@@ -176,7 +176,12 @@ class EmbeddedClient(Client):
 
     def why(self, run: str) -> str:
         letters = [letter for letter in self.host.dead_letters if letter.event and letter.event.run == run]
-        return f": {letters[-1].reason}" if letters else ""
+        if letters:
+            return f": {letters[-1].reason}"
+        calls = [*runs.calls(self.resources, run), *self.host.invoker.calls.get(run, ())]
+        if not calls:
+            return ""
+        return f": {calls[-1].function} was called last, in iteration {calls[-1].iteration}; did it return an event?"
 
 
 def submission(spec: RunSpec | dict[str, Any], run: str, pipeline: str, clock: Clock) -> Event[Any]:

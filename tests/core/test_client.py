@@ -170,6 +170,18 @@ def test_a_run_that_stopped() -> None:
         client.submit({"start": 3.0}).result()
 
 
+def test_a_step_that_returns_nothing_is_named() -> None:
+    """A run that stops because a step returned no event says which step was called last."""
+    mine = App("mine")
+
+    @mine.function(on=CircuitExecuted, emits=ObjectiveEvaluated, pure=True)
+    def forgetful(event: Event[CircuitExecuted], ctx: Context) -> None:
+        pass
+
+    with pytest.raises(RunEnded, match=r"before its end: forgetful was called last, in iteration 0; did it"):
+        a_client(Toy().app, mine).submit({"start": 3.0}, pipeline=mine).result()
+
+
 def test_a_failed_run() -> None:
     """Who waits for a failed run gets the reason, where it happened, all faults and what to do."""
     run = embedded(apps=[toy.app]).submit({"problem": 5, "seed": -1, "initial": [2.0, 1.5]}, pipeline="toy")

@@ -7,6 +7,8 @@ import sys
 import threading
 from typing import Any
 
+import pytest
+
 from core.toys import Toy, deliver, invoker, submission
 from varloop.events import Event
 from varloop.host.first import FIRST_CALL
@@ -67,6 +69,25 @@ def test_first_calls() -> None:
     assert calls
     assert all(frees[0] is False and all(frees[1:]) for frees in calls.values())
     assert any(len(frees) > 1 for frees in calls.values())
+
+
+def test_a_first_call_that_hangs_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a while others are called for the first time all the same."""
+    monkeypatch.setattr("varloop.host.first.PATIENCE", 0.01)
+    hang, hanging = threading.Event(), threading.Event()
+
+    def before(name: str, event: Event[Any]) -> None:
+        hanging.set()
+        hang.wait(10)
+
+    thread = threading.Thread(target=invoker(Toy(before=before).app).invoke, args=(submission(),))
+    thread.start()
+    hanging.wait(10)
+    done = deliver(invoker(Toy().app), submission())
+    assert thread.is_alive()
+    assert done
+    hang.set()
+    thread.join()
 
 
 def test_imports() -> None:

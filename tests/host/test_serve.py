@@ -230,6 +230,14 @@ def test_an_unknown_run_is_not_found(server: Server) -> None:
         assert "none" in problem["detail"]
 
 
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/run", 404), ("DELETE", "/runs", 405)])
+def test_what_is_not_there_is_a_problem_too(server: Server, method: str, path: str, status: int) -> None:
+    """Whoever asks for what is not there is told what is."""
+    answered, problem = server.request(method, path)
+    assert (answered, problem["status"]) == (status, status)
+    assert f"{method} {path}: there are POST / for events" in problem["detail"]
+
+
 def test_a_run_is_cancelled_by_an_event(server: Server) -> None:
     """A cancel request ends a run that would go on for a minute."""
     server.submit("long", SLOW)

@@ -312,8 +312,9 @@ def test_a_temporary_error_is_tried_again_up_to_a_limit(site: Site) -> None:
     until(site.settled)
 
 
-def test_what_a_dead_worker_held_is_done_by_another(site: Site) -> None:
+def test_what_a_dead_worker_held_is_done_by_another(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Events that a worker took and never finished are delivered to its successor."""
+    monkeypatch.setattr("varloop.host.first.PATIENCE", 0.01)
     stuck = threading.Event()
 
     def before(name: str, event: Event[Any]) -> None:

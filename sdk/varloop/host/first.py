@@ -17,15 +17,21 @@ __all__ = ["FIRST_CALL", "alone_at_first"]
 
 FIRST_CALL = threading.RLock()
 """held during every function's first call"""
+PATIENCE = 20.0
+"""seconds after which a first call no longer waits for another, which does more than import"""
 _called: WeakSet[Function] = WeakSet()
 
 
 @contextmanager
 def alone_at_first(function: Function) -> Iterator[None]:
-    """Surrounds a call: no function is called for the first time while another is."""
+    """Surrounds a call: no function is called for the first time while another is, unless that one hangs."""
     if function in _called:
         yield
         return
-    with FIRST_CALL:
+    alone = FIRST_CALL.acquire(timeout=PATIENCE)
+    try:
         yield
+    finally:
+        if alone:
+            FIRST_CALL.release()
     _called.add(function)

@@ -49,6 +49,7 @@ LOOK = 0.1
 """seconds between two looks for news of a run that is streamed"""
 PAUSE = 1.0
 """seconds to wait after an unexpected error"""
+PLACES = "there are POST / for events, and GET /runs, /runs/ID and /runs/ID/events"
 QUIET = 15.0
 """seconds without news after which a stream says that it is still there"""
 
@@ -215,6 +216,8 @@ def _response(answer: Answer) -> Response:
 
 def _explain(app: Flask) -> None:
     """Errors as problems: what happened and what to do."""
+    from flask import request
+    from werkzeug.exceptions import HTTPException
 
     @app.errorhandler(VarloopError)
     def refused(error: VarloopError) -> Response:
@@ -228,6 +231,14 @@ def _explain(app: Flask) -> None:
     @app.errorhandler(TOO_LARGE)
     def too_large(error: Exception) -> Response:
         return _response(LARGE)
+
+    @app.errorhandler(HTTPException)
+    def elsewhere(error: HTTPException) -> Any:
+        if error.response is not None:  # ours already
+            return error.response
+        answer = problem(error.code or BAD, error.name, f"{request.method} {request.path}: {PLACES}")
+        answer.headers.update((name, value) for name, value in error.get_headers() if name == "Allow")
+        return _response(answer)
 
 
 def _status(error: VarloopError) -> int:
