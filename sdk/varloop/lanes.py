@@ -7,15 +7,24 @@ import ssl
 from collections import deque
 from collections.abc import Mapping
 from http.client import HTTPResponse
-from urllib.parse import SplitResult
+from urllib.parse import SplitResult, urlsplit
 
 from urllib3.util import wait_for_read
 
-__all__ = ["Lanes", "UnsentError"]
+__all__ = ["Lanes", "UnsentError", "endpoint"]
 
 IDLE = 16
 """connections kept"""
 PORTS = {"http": 80, "https": 443}
+
+
+def endpoint(url: str) -> SplitResult | None:
+    """The parts of an HTTP URL; None if it is none."""
+    try:
+        parts = urlsplit(url)
+        return parts if parts.scheme in PORTS and parts.hostname and parts.port != 0 else None
+    except ValueError:  # a port that is no number, or none that can be
+        return None
 
 
 class UnsentError(OSError):

@@ -99,3 +99,10 @@ def test_only_http_is_taken() -> None:
     """Another scheme is the caller's mistake."""
     with pytest.raises(UsageError, match="not an HTTP URL"):
         HttpPublisher("kafka://host")
+
+
+def test_a_port_is_a_number() -> None:
+    """A port that cannot be is the caller's mistake too, and leaves nothing half made behind."""
+    for port in ("port", "99999"):
+        with pytest.raises(UsageError, match="not an HTTP URL"):
+            HttpPublisher(f"http://host:{port}/")

@@ -198,6 +198,7 @@ def test_asks_for_encryption(server: Server) -> None:
         ("s3:///prefix", "not an S3 store"),
         ("s3://bucket#x", "not an S3 store"),
         ("s3://bucket?endpoint=host:9000", "http://host:port"),
+        ("s3://bucket?endpoint=http://host:port", "http://host:port"),
     ],
 )
 def test_a_bad_url_is_a_usage_error(url: str, words: str) -> None:

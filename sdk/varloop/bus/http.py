@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from http.client import HTTPException
-from urllib.parse import urlsplit
 
 from varloop.codec import to_http
 from varloop.errors import EventError, TemporaryError, UsageError
 from varloop.events import Body, Event
-from varloop.lanes import Lanes
+from varloop.lanes import Lanes, endpoint
 
 __all__ = ["HttpPublisher"]
 
@@ -25,8 +24,8 @@ class HttpPublisher:
     """
 
     def __init__(self, url: str, timeout: float = 30.0) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        parts = endpoint(url)
+        if parts is None:
             raise UsageError(f"{url!r} is not an HTTP URL", hint="http://HOST/NAMESPACE/BROKER")
         self.url = url
         self._host = parts.netloc.rpartition("@")[2]

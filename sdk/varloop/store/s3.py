@@ -19,7 +19,7 @@ from urllib.parse import SplitResult, parse_qsl, quote, urlsplit
 from xml.etree import ElementTree
 
 from varloop.errors import MissingExtra, PermanentError, StoreUnavailable, UsageError, VarloopError
-from varloop.lanes import Lanes, UnsentError
+from varloop.lanes import Lanes, UnsentError, endpoint
 from varloop.store import Store
 
 try:
@@ -262,8 +262,8 @@ def _parse(url: str) -> tuple[str, SplitResult, dict[str, str]]:
     options = dict(parse_qsl(parts.query))
     if not parts.netloc or parts.fragment or not options.keys() <= _OPTIONS:
         raise UsageError(f"{url!r} is not an S3 store", hint="s3://BUCKET/PREFIX?endpoint=http://host:port")
-    endpoint = urlsplit(options.get("endpoint", AWS))
-    if endpoint.scheme not in ("http", "https") or not endpoint.netloc or "@" in endpoint.netloc:
+    server = endpoint(options.get("endpoint", AWS))
+    if server is None or "@" in server.netloc:
         raise UsageError("an S3 endpoint is http://host:port or https://host, without credentials")
     return url, parts, options
 
