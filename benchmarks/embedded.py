@@ -321,6 +321,7 @@ def spread(values: list[float], digits: int = 2) -> str:
 def measure(case: Case, rounds: int, iterations: int) -> Row:
     client = varloop.embedded()
     hand, people = tight(case), usual(case, sampled=case.shots is not None)
+    unsampled = usual(case, sampled=False)
     list(by_varloop(case, client, 5, Inside()))
     list(by_hand(case, hand, 5))
     row = Row(case, [], [], [], [], [])
@@ -332,8 +333,8 @@ def measure(case: Case, rounds: int, iterations: int) -> Row:
         row.to_tight.append(ours / best)
         row.from_usual.append(theirs / ours)
         if case.shots:
-            unsampled = by_hand(case, usual(case, sampled=False), min(iterations, 8))
-            row.from_unsampled.append(median_iteration(unsampled, 20) / ours)
+            exact = median_iteration(by_hand(case, unsampled, min(iterations, 8)), 20)
+            row.from_unsampled.append(exact / ours)
         row.own.append(ours)
         row.framework.append(ours - statistics.median(inside.seconds[3:]))
     return row

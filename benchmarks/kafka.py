@@ -35,6 +35,7 @@ sys.path[0] = str(PEERS)  # not this folder: `import kafka` means the client, no
 import problem
 
 from varloop import OptimizerSpec, build_spec
+from varloop.app import STEPS
 from varloop.bus.kafka import KafkaBus, apply_topics
 from varloop.codec import from_json
 from varloop.context import Resources
@@ -53,7 +54,6 @@ USER = "minioadmin"
 BARE = {f"bare {client}": client for client in ("kafka-python", "aiokafka", "confluent-kafka")}
 PLAIN, FUSED = "varloop, a worker per step", "varloop, one worker for all steps (fusion)"
 RECORDS = "two records in S3 and nothing else"
-STEPS = ("encode", "execute", "postprocess", "optimize")
 
 
 # ---------------------------------------------------------------- services

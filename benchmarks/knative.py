@@ -35,6 +35,7 @@ import numpy as np
 import yaml
 
 import varloop
+from varloop.app import STEPS
 from varloop.codec import from_json
 from varloop.deploy import Cluster, Project
 from varloop.deploy.images import build
@@ -54,7 +55,6 @@ HERE = Path(__file__).parent
 Samples = list[list[float]]
 Times = dict[str, list[float]]
 BARE = ("bare0", "bare1", "bare2")
-STEPS = ("encode", "execute", "postprocess", "optimize")
 SHORT = 22
 """iterations in a round; short rounds in turn, so that what else the machine does meets both alike"""
 SETTLING = 2

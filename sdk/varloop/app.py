@@ -170,6 +170,10 @@ class Pipelines:
         """Whether any app defines this pipeline."""
         return pipeline in self._routes
 
+    def absence(self, pipeline: str) -> str:
+        """What to say of a pipeline that no app defines; empty if one does."""
+        return "" if pipeline in self else f"no pipeline {pipeline!r} here, only {', '.join(sorted(self))}"
+
     def __iter__(self) -> Iterator[str]:
         """Names of all pipelines."""
         return iter(self._routes)

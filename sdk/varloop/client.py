@@ -125,8 +125,7 @@ class Client(ABC):
         :raises ConflictError: if the id belongs to another spec.
         :raises UsageError: if it cannot be an id.
         """
-        name = pipeline.pipeline if isinstance(pipeline, App) else pipeline
-        event = submission(spec, run or self._ids(), name, self.resources.clock)
+        event = submission(spec, run or self._ids(), _pipeline(pipeline), self.resources.clock)
         event = msgspec.structs.replace(event, data=self.resources.claims.deposit(event.data)[0])
         self.resources.register(event)
         self.publish(event)
@@ -161,11 +160,10 @@ class EmbeddedClient(Client):
         self.host = host
 
     def submit(self, spec: RunSpec | dict[str, Any], *, run: str = "", pipeline: App | str = DEFAULT) -> Run:
-        name = pipeline.pipeline if isinstance(pipeline, App) else pipeline
-        if name not in self.host.pipelines:
-            known = ", ".join(sorted(self.host.pipelines))
-            raise UsageError(f"no pipeline {name!r} here, only {known}", hint="give its App too")
-        return super().submit(spec, run=run, pipeline=pipeline)
+        name = _pipeline(pipeline)
+        if absence := self.host.pipelines.absence(name):
+            raise UsageError(absence, hint="give its App too")
+        return super().submit(spec, run=run, pipeline=name)
 
     def publish(self, *events: Event[Any]) -> None:
         for event in events:
@@ -198,6 +196,10 @@ def cancellation(run: str, reason: str, pipeline: str, clock: Clock) -> Event[An
     """The event that asks for a run's end."""
     id, data, time = str(uuid.uuid4()), CancelRequested(reason=reason), round(clock.now(), 6)
     return Event(id=id, source=SOURCE, run=run, data=data, time=time, pipeline=pipeline)
+
+
+def _pipeline(given: App | str) -> str:
+    return given.pipeline if isinstance(given, App) else given
 
 
 def _run_id(id: str) -> str:

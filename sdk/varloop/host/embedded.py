@@ -78,9 +78,8 @@ class EmbeddedHost:
     def _deliver(self, delivery: Delivery) -> None:
         event = delivery.event
         self._observe("received", event)
-        if event.pipeline not in self.pipelines:
-            known = ", ".join(sorted(self.pipelines))
-            delivery.dead(f"no pipeline {event.pipeline!r} here, only {known}", "EventError")
+        if absence := self.pipelines.absence(event.pipeline):
+            delivery.dead(absence, "EventError")
             return
         outcome = self.invoker.invoke(event, delivery.attempt)
         self._observe("recorded", event)

@@ -40,7 +40,7 @@ from varloop.store import open_store
 if TYPE_CHECKING:
     from varloop.bus.http import HttpPublisher
 
-__all__ = ["Answer", "FunctionHost", "problem", "received", "serve_function"]
+__all__ = ["Answer", "FunctionHost", "later", "problem", "received", "serve_function"]
 
 log = logging.getLogger("varloop.host")
 
@@ -71,6 +71,13 @@ def problem(status: int, error: str, detail: str, **more: Any) -> Answer:
     """
     body = json.dumps({"status": status, "title": error, "detail": detail, **more})
     return Answer(status, {"content-type": "application/problem+json"}, body.encode())
+
+
+def later(error: str, detail: str, delay: float) -> Answer:
+    """The problem that is none any more after ``delay`` seconds."""
+    answer = problem(BUSY, error, detail)
+    answer.headers["retry-after"] = str(max(1, round(delay)))
+    return answer
 
 
 LARGE = problem(
@@ -131,9 +138,7 @@ def _worst(outcomes: Iterable[Outcome]) -> Answer | None:
     """The answer to a delivery that is not done: later beats never, so that nothing is lost."""
     by_verdict = {outcome.verdict: outcome for outcome in outcomes}
     if retry := by_verdict.get(Verdict.RETRY):
-        answer = problem(BUSY, retry.error, retry.reason)
-        answer.headers["retry-after"] = str(max(1, round(retry.delay)))
-        return answer
+        return later(retry.error, retry.reason, retry.delay)
     if dead := by_verdict.get(Verdict.DEAD):
         return problem(REFUSED, dead.error, dead.reason)
     return None

@@ -30,7 +30,7 @@ from varloop.errors import ConflictError, EventError, PermanentError, SpecError,
 from varloop.events import Body, Event, RunSubmitted
 from varloop.host.embedded import EmbeddedHost
 from varloop.host.follow import Follower, News
-from varloop.host.http import BAD, BUSY, LARGE, REFUSED, TOO_LARGE, Answer, problem, received
+from varloop.host.http import BAD, LARGE, REFUSED, TOO_LARGE, Answer, later, problem, received
 from varloop.host.live import LiveBus
 from varloop.journal import list_runs
 from varloop.secrets import mask
@@ -115,9 +115,8 @@ class Service:
         :raises EventError: if it cannot be accepted.
         :raises SpecError: if it submits a spec with faults.
         """
-        if event.pipeline not in self.pipelines:
-            known = ", ".join(sorted(self.pipelines))
-            raise EventError(f"no pipeline {event.pipeline!r} here, only {known}", run=event.run)
+        if absence := self.pipelines.absence(event.pipeline):
+            raise EventError(absence, run=event.run)
         if isinstance(event.data, RunSubmitted):
             event = self._submitted(event)
         self._bus.accept(event)
@@ -221,12 +220,12 @@ def _explain(app: Flask) -> None:
 
     @app.errorhandler(VarloopError)
     def refused(error: VarloopError) -> Response:
-        status = _status(error)
-        faults = {"faults": list(error.faults)} if isinstance(error, SpecError) else {}
-        answer = problem(status, type(error).__name__, mask(str(error)), **faults)
+        name, detail = type(error).__name__, mask(str(error))
         if isinstance(error, TemporaryError):
-            answer.headers["retry-after"] = str(max(1, round(error.retry_after)))
-        return _response(answer)
+            return _response(later(name, detail, error.retry_after))
+        status = REFUSED if isinstance(error, ConflictError) else BAD
+        faults = {"faults": list(error.faults)} if isinstance(error, SpecError) else {}
+        return _response(problem(status, name, detail, **faults))
 
     @app.errorhandler(TOO_LARGE)
     def too_large(error: Exception) -> Response:
@@ -239,16 +238,6 @@ def _explain(app: Flask) -> None:
         answer = problem(error.code or BAD, error.name, f"{request.method} {request.path}: {PLACES}")
         answer.headers.update((name, value) for name, value in error.get_headers() if name == "Allow")
         return _response(answer)
-
-
-def _status(error: VarloopError) -> int:
-    match error:
-        case TemporaryError():
-            return BUSY
-        case ConflictError():
-            return REFUSED
-        case _:
-            return BAD
 
 
 def listen(service: Service, host: str, port: int) -> BaseWSGIServer:

@@ -77,9 +77,8 @@ class Slot:
         event = delivery.event
         if isinstance(delivery, KafkaDelivery) and not self._mine(delivery):
             delivery.ack()
-        elif event.pipeline not in self._worker.pipelines:
-            known = ", ".join(sorted(self._worker.pipelines))
-            delivery.dead(f"no pipeline {event.pipeline!r} here, only {known}", "EventError")
+        elif absence := self._worker.pipelines.absence(event.pipeline):
+            delivery.dead(absence, "EventError")
         else:
             self._invoke(delivery)
 
