@@ -23,7 +23,7 @@ $(LOCKED): requirements.lock
 	@echo "Installing the locked dependencies into .venv (once; some minutes on a slow line)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "varloop needs Python 3.11 or later: make PYTHON=...")'
 	@$(PYTHON) -m venv --clear .venv
-	@$(PIP) --require-hashes --requirement requirements.lock
+	@$(PIP) --no-deps --require-hashes --requirement requirements.lock
 	@touch $@
 
 $(INSTALLED): $(LOCKED) pyproject.toml setup.py
