@@ -37,14 +37,14 @@ import problem
 from varloop import OptimizerSpec, build_spec
 from varloop.app import STEPS
 from varloop.bus.kafka import KafkaBus, apply_topics
-from varloop.codec import from_json
+from varloop.client.remote import RemoteClient
 from varloop.context import Resources
 from varloop.events import CircuitExecuted, RunCompleted
 from varloop.journal import read_record, step_key
-from varloop.remote import RemoteClient
 from varloop.runs import calls, ending
 from varloop.spec import CircuitSpec, RunSpec
 from varloop.store import Store, open_store
+from varloop.wire.codec import from_json
 
 PATIENCE = 300.0
 """seconds for runs to end; those that have not are counted as lost"""

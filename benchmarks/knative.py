@@ -36,7 +36,6 @@ import yaml
 
 import varloop
 from varloop.app import STEPS
-from varloop.codec import from_json
 from varloop.deploy import Cluster, Project
 from varloop.deploy.images import build
 from varloop.deploy.pipeline import WORK
@@ -50,6 +49,7 @@ from varloop.events import (
     RunSubmitted,
 )
 from varloop.journal import read_record, step_key
+from varloop.wire.codec import from_json
 
 HERE = Path(__file__).parent
 Samples = list[list[float]]

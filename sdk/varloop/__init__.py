@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from varloop.app import App
     from varloop.client import Run, embedded, submit
+    from varloop.client.builder import build_spec
+    from varloop.client.remote import connect
     from varloop.context import Context
     from varloop.errors import (
         EventError,
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
         VarloopError,
     )
     from varloop.events import Body, Event
-    from varloop.inputs import build_spec
-    from varloop.remote import connect
     from varloop.spec import (
         Budget,
         CircuitSpec,
@@ -50,8 +50,8 @@ _HOMES = {
         "VarloopError",
     ),
     "events": ("Body", "Event"),
-    "inputs": ("build_spec",),
-    "remote": ("connect",),
+    "client.builder": ("build_spec",),
+    "client.remote": ("connect",),
     "spec": ("Budget", "CircuitSpec", "Energy", "Ising", "MaxCut", "OptimizerSpec", "Qubo", "RunSpec"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from varloop.claims import Claims
-from varloop.clock import Clock, SystemClock
-from varloop.codec import encode_body, from_json, to_json
 from varloop.errors import ConflictError, EventError
 from varloop.events import BODIES, Body, Event, Memo, RunSubmitted
 from varloop.journal import Journal, memory_digest, step_key
-from varloop.recent import Recent
 from varloop.spec import RunSpec, parse
 from varloop.store import Store
+from varloop.support.cache import LruCache
+from varloop.support.clock import Clock, SystemClock
+from varloop.wire.claims import Claims
+from varloop.wire.codec import encode_body, from_json, to_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,8 +41,8 @@ class Resources:
         self.clock = clock or SystemClock()
         self.claims = Claims(store, types)
         self.types = types
-        self._journals: Recent[str, Journal] = Recent(self.CAPACITY)
-        self._specs: Recent[str, RunSpec] = Recent(self.CAPACITY)
+        self._journals: LruCache[str, Journal] = LruCache(self.CAPACITY)
+        self._specs: LruCache[str, RunSpec] = LruCache(self.CAPACITY)
 
     @cached_property
     def backends(self) -> Backends:

@@ -1,7 +1,7 @@
 """The events of the variational loop: frozen, typed, pure data. No I/O ever belongs here.
 
 An :class:`Event` is a CloudEvent 1.0 whose ``data`` is one of the bodies below; the body's class
-decides the CloudEvents ``type``. Codecs to and from the wire live in :mod:`varloop.codec`.
+decides the CloudEvents ``type``. Codecs to and from the wire live in :mod:`varloop.wire.codec`.
 """
 
 from __future__ import annotations

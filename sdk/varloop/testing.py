@@ -17,7 +17,6 @@ from varloop.app import App, Pipelines
 from varloop.bus import DeadLetter
 from varloop.bus.memory import MemoryBus
 from varloop.client import EmbeddedClient
-from varloop.clock import Clock
 from varloop.context import Resources
 from varloop.events import Event, Terminal
 from varloop.host import Invoker, load_pipelines
@@ -26,6 +25,7 @@ from varloop.runs import ending, pending
 from varloop.spec import RunSpec
 from varloop.store import Store
 from varloop.store.memory import MemoryStore
+from varloop.support.clock import Clock
 
 __all__ = ["Crash", "FakeClock", "FaultyBus", "ReplayMismatch", "Trial", "trial"]
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from varloop.bus.kafka import KafkaBus
 from varloop.bus.kafka.driver import Done, Headers, Membership, Record, Topic
 from varloop.bus.kafka.offsets import partition_of
-from varloop.codec import Types
 from varloop.errors import PermanentError, TemporaryError
 from varloop.events import BODIES
+from varloop.wire.codec import Types
 
 __all__ = ["Cluster", "bus_on"]
 

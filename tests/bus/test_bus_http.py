@@ -8,9 +8,9 @@ from typing import ClassVar
 import pytest
 
 from varloop.bus.http import HttpPublisher
-from varloop.codec import from_http
 from varloop.errors import EventError, TemporaryError, UsageError
 from varloop.events import CancelRequested, Event
+from varloop.wire.codec import from_http
 
 EVENT = Event(id="1", source="/test", run="r1", data=CancelRequested(reason="enough"), time=1.0)
 

@@ -16,9 +16,9 @@ from varloop.bus import Bus, Consumer, DeadLetter
 from varloop.bus.kafka import LARGEST, KafkaBus, Member, apply_topics
 from varloop.bus.kafka.dead import ROOM
 from varloop.bus.kafka.driver import Done, Headers
-from varloop.codec import Types, from_kafka, to_json, to_kafka
 from varloop.errors import MissingExtra, TemporaryError, UsageError
 from varloop.events import Event, RunFailed, RunSubmitted
+from varloop.wire.codec import Types, from_kafka, to_json, to_kafka
 
 SUBMITTED = RunSubmitted.type
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from varloop.codec import OWN_SOURCE
+from varloop.wire.codec import OWN_SOURCE
 
 __all__ = ["BAD", "FOREIGN", "OVERSIZE", "Poison"]
 

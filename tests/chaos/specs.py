@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from varloop import runs
 from varloop.client import embedded
-from varloop.codec import encode_body
 from varloop.context import Resources
+from varloop.wire.codec import encode_body
 
 __all__ = ["SPECS", "Outcome", "outcome", "quiet"]
 

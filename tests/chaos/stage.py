@@ -20,13 +20,13 @@ from chaos.specs import SPECS, Outcome, outcome, quiet
 from varloop import runs
 from varloop.bus.kafka import KafkaBus, apply_topics
 from varloop.bus.kafka.driver import Record
-from varloop.codec import from_kafka
+from varloop.client.remote import RemoteClient
 from varloop.context import Resources
 from varloop.errors import SchemaError, TemporaryError
 from varloop.events import CircuitExecuted, RunSubmitted
 from varloop.journal import step_key
-from varloop.remote import RemoteClient
 from varloop.store import Store, open_store
+from varloop.wire.codec import from_kafka
 
 __all__ = ["STEPS", "Stage"]
 

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from varloop.bus.kafka import KafkaBus
-from varloop.clock import SystemClock
 from varloop.events import Event
 from varloop.host import worker as host
 from varloop.host.invoke import Invoker, Outcome
 from varloop.store import Store
+from varloop.support.clock import SystemClock
 
 POINTS = ("received", "computed", "recorded", "published")
 """before the call; after it, before its record; after the record, before publication; before the offset is committed"""

@@ -182,7 +182,7 @@ def test_a_run_on_a_terminal_is_redrawn(program: Program) -> None:
     """The screen shows progress, the value with its error, its history, shots and the best solution."""
     from rich.console import Console
 
-    from varloop.cli.live import Plan, Screen
+    from varloop.cli.progress import Plan, Screen
     from varloop.events import Solution
     from varloop.spec import parse
 

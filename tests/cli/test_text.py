@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from varloop.cli.text import ago, sparkline, step
-from varloop.text import count, duration, rounded, share, with_error
+from varloop.support.numbers import count, duration, rounded, share, with_error
 
 
 @pytest.mark.parametrize(

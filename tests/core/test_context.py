@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from core.toys import submission
-from varloop.claims import LIMIT
-from varloop.clock import SystemClock
 from varloop.context import Context, Resources
 from varloop.errors import ConflictError, CorruptObject, EventError, MissingObject, SpecError
 from varloop.events import CancelRequested, Event, Memo
 from varloop.store.memory import MemoryStore
+from varloop.support.clock import SystemClock
 from varloop.testing import FakeClock
+from varloop.wire.claims import LIMIT
 
 SPEC = {"problem": {"kind": "maxcut", "edges": [[0, 1, 1.0]]}, "seed": 7}
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from varloop.codec import encode_body
 from varloop.events import (
     Body,
     CancelRequested,
@@ -26,6 +25,7 @@ from varloop.events import (
     Solution,
     event_id,
 )
+from varloop.wire.codec import encode_body
 
 __all__ = ["events", "http", "structured", "text"]
 

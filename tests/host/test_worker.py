@@ -18,15 +18,15 @@ from varloop import runs
 from varloop.app import App, Pipelines
 from varloop.bus.kafka import KafkaBus
 from varloop.bus.kafka.driver import Record
-from varloop.codec import from_kafka
 from varloop.context import Context, Resources
 from varloop.errors import TemporaryError, UsageError
 from varloop.events import Body, Event, RunCompleted, RunFailed
+from varloop.host.kafka.thread import _backoff
+from varloop.host.kafka.worker import Worker
 from varloop.host.probes import Probes
-from varloop.host.slot import _backoff
-from varloop.host.worker import Worker
 from varloop.journal import Journal, read_record
 from varloop.store.memory import MemoryStore
+from varloop.wire.codec import from_kafka
 
 DEADLINE = 10.0
 
@@ -273,7 +273,7 @@ def _published(bus: KafkaBus, event: Event[Any]) -> bool:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Attempts follow each other at once."""
-    monkeypatch.setattr("varloop.host.slot.LONGEST", 0.01)
+    monkeypatch.setattr("varloop.host.kafka.thread.LONGEST", 0.01)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -314,7 +314,7 @@ def test_a_temporary_error_is_tried_again_up_to_a_limit(site: Site) -> None:
 
 def test_what_a_dead_worker_held_is_done_by_another(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Events that a worker took and never finished are delivered to its successor."""
-    monkeypatch.setattr("varloop.host.first.PATIENCE", 0.01)
+    monkeypatch.setattr("varloop.host.first_call.PATIENCE", 0.01)
     stuck = threading.Event()
 
     def before(name: str, event: Event[Any]) -> None:

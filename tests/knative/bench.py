@@ -10,9 +10,9 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 from varloop.client import Run
+from varloop.client.remote import RemoteClient, connect
 from varloop.context import Resources
 from varloop.deploy import Cluster
-from varloop.remote import RemoteClient, connect
 from varloop.store import open_store
 
 STEPS = ("encode", "execute", "postprocess", "optimize")

@@ -10,9 +10,9 @@ import pytest
 
 from knative.bench import H2, MAXCUT, STEPS, Bench
 from varloop import embedded
-from varloop.codec import to_json
 from varloop.events import Event, RunCompleted, RunSubmitted
 from varloop.runs import history
+from varloop.wire.codec import to_json
 
 pytestmark = [pytest.mark.knative, pytest.mark.timeout(240)]
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from copy import deepcopy
 from typing import Any, NamedTuple
 
-from varloop.codec import from_http, from_json, from_kafka
 from varloop.events import BODIES, Event, event_id
+from varloop.wire.codec import from_http, from_json, from_kafka
 
 __all__ = ["Mutant", "Mutator"]
 

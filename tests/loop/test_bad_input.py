@@ -10,11 +10,11 @@ import pytest
 
 from loop.cases import ENERGY, a_spec
 from varloop.client import EmbeddedClient, embedded
-from varloop.codec import MAX_BYTES, from_http, from_json, to_json
 from varloop.errors import ConflictError, RunEnded, SchemaError
 from varloop.events import RunFailed
 from varloop.store.memory import MemoryStore
 from varloop.testing import trial
+from varloop.wire.codec import MAX_BYTES, from_http, from_json, to_json
 
 GOOD = a_spec("cobyla", iterations=3)
 
@@ -44,7 +44,7 @@ def good_qpy() -> bytes:
     """QPY of a circuit that is all right."""
     from qiskit.circuit.library import real_amplitudes
 
-    from varloop.inputs import build_spec
+    from varloop.client.builder import build_spec
 
     spec = build_spec(circuit=real_amplitudes(2, reps=1), observable=[("ZZ", 1.0)])
     assert spec.circuit is not None

@@ -7,10 +7,10 @@ import msgspec
 import pytest
 
 from loop.cases import EXACT, RUNS, SAMPLED
-from varloop.codec import encode_body
 from varloop.events import CircuitExecuted, RunCompleted
 from varloop.store.memory import MemoryStore
 from varloop.testing import Crash, Trial, trial
+from varloop.wire.codec import encode_body
 
 every_run = pytest.mark.parametrize("name", RUNS)
 

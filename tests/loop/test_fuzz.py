@@ -12,7 +12,6 @@ from loop.cases import RUNS
 from loop.mutate import Mutant, Mutator
 from varloop.app import Pipelines
 from varloop.client import EmbeddedClient
-from varloop.codec import encode_body, to_json
 from varloop.context import Resources
 from varloop.errors import SchemaError
 from varloop.events import Event, RunCompleted, RunSubmitted
@@ -20,6 +19,7 @@ from varloop.host import load_pipelines
 from varloop.host.embedded import EmbeddedHost
 from varloop.store.memory import MemoryStore
 from varloop.testing import FakeClock
+from varloop.wire.codec import encode_body, to_json
 
 PIPELINES = load_pipelines()
 NAMES = ("spsa, 64 shots", "adam", "maxcut, CVaR", "cobyla", "rotosolve", "readout mitigation")

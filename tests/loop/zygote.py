@@ -91,12 +91,12 @@ class Reaper:
 def live(life: Life) -> Death:
     """Do what a life asks for, in this process."""
     from varloop.client import EmbeddedClient
-    from varloop.codec import encode_body
     from varloop.context import Resources
     from varloop.host import load_pipelines
     from varloop.host.embedded import EmbeddedHost
     from varloop.runs import ending
     from varloop.store.folder import FolderStore
+    from varloop.wire.codec import encode_body
 
     reaper = Reaper(life)
 

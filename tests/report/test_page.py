@@ -15,7 +15,7 @@ from varloop.report import Facts, gather, page
 from varloop.report.html import VOID, el, join
 from varloop.report.timeline import account
 from varloop.store.memory import MemoryStore
-from varloop.text import with_error
+from varloop.support.numbers import with_error
 
 OUTSIDE = re.compile(
     r"""(?:src|href|action|data|poster|srcset)\s*=|url\((?!#)|@import|https?://|//[a-z]|fetch\(|XMLHttp"""

@@ -18,9 +18,9 @@ from minio.error import S3Error
 from urllib3.util import wait_for_read
 
 from varloop.errors import PermanentError, StoreUnavailable, UsageError, VarloopError
-from varloop.lanes import Lanes, UnsentError
 from varloop.store import open_store
 from varloop.store.s3 import HOPELESS, RAISED, S3Store, translate
+from varloop.support.connections import Connections, UnsentError
 
 ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "user-name", "AWS_SECRET_ACCESS_KEY": "the-secret"}
 Answer = Callable[[str, dict[str, str]], int | None]
@@ -140,7 +140,7 @@ def test_connections_are_kept_and_shared(server: Server, store: S3Store) -> None
     server.hang_up = True
     store.create("b", b"1")
     server.hang_up = False
-    (connection,) = store._lanes._idle
+    (connection,) = store._connections._idle
     assert wait_for_read(connection, timeout=5.0)  # the news has come
     assert store.create("c", b"1")
     assert len(server.ports) == 2
@@ -150,15 +150,15 @@ def test_a_server_that_refuses_connections_is_tried_again(
     server: Server, store: S3Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A create that could not even be sent is sent once the server is back."""
-    real, refusals = Lanes._connect, iter([True, True, False])
+    real, refusals = Connections._connect, iter([True, True, False])
 
-    def connect(lanes: Lanes) -> socket.socket:
+    def connect(connections: Connections) -> socket.socket:
         if next(refusals):
             raise UnsentError("refused")
-        return real(lanes)
+        return real(connections)
 
     store.close()
-    monkeypatch.setattr(Lanes, "_connect", connect)
+    monkeypatch.setattr(Connections, "_connect", connect)
     monkeypatch.setattr("varloop.store.s3.PAUSES", (0.0, 0.0))
 
     assert store.create("k", b"1")

@@ -7,6 +7,6 @@ __all__ = ["app", "new"]
 
 def new() -> object:
     """The function as Knative's func runtime hosts it."""
-    from varloop.host.http import serve_function
+    from varloop.host.knative import serve_function
 
     return serve_function(app)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from http.client import HTTPException
 
-from varloop.codec import to_http
 from varloop.errors import EventError, TemporaryError, UsageError
 from varloop.events import Body, Event
-from varloop.lanes import Lanes, endpoint
+from varloop.support.connections import Connections, endpoint
+from varloop.wire.codec import to_http
 
 __all__ = ["HttpPublisher"]
 
@@ -30,7 +30,7 @@ class HttpPublisher:
         self.url = url
         self._host = parts.netloc.rpartition("@")[2]
         self._path = parts._replace(scheme="", netloc="", fragment="").geturl() or "/"
-        self._lanes = Lanes(parts, None, (timeout, timeout))
+        self._connections = Connections(parts, None, (timeout, timeout))
 
     def publish(self, *events: Event[Body]) -> None:
         """Publish events, one after the other; on return the receiver has all of them.
@@ -51,12 +51,12 @@ class HttpPublisher:
     def _post(self, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
         """Post an event; once more where a connection was cut, as kept ones are when the receiver restarts."""
         try:
-            return self._lanes.send("POST", self._path, headers, body)
+            return self._connections.send("POST", self._path, headers, body)
         except TimeoutError:
             raise
         except (OSError, HTTPException):
-            self._lanes.close()
-            return self._lanes.send("POST", self._path, headers, body)
+            self._connections.close()
+            return self._connections.send("POST", self._path, headers, body)
 
     def _refused(self, status: int, event: Event[Body]) -> Exception:
         if status >= 500 or status in LATER:

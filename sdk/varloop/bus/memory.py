@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from varloop.bus import Consumer, DeadLetter, Delivery
-from varloop.clock import Clock, SystemClock
 from varloop.events import Body, Event
+from varloop.support.clock import Clock, SystemClock
 
 __all__ = ["MemoryBus"]
 

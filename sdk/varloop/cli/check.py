@@ -8,7 +8,7 @@ import click
 
 from varloop.cli import common, specs
 from varloop.errors import SpecError
-from varloop.text import count, duration, with_error
+from varloop.support.numbers import count, duration, with_error
 
 if TYPE_CHECKING:
     from varloop.evaluation import Evaluation

@@ -73,7 +73,7 @@ def _complete_runs(
 
 def _run_id(context: click.Context, parameter: click.Parameter, value: str) -> str:
     """The id, if it can be one."""
-    from varloop.codec import RUN_ID
+    from varloop.wire.codec import RUN_ID
 
     if not RUN_ID.fullmatch(value):
         raise UsageError(f"{value!r} is not a run id", hint=same_place("runs"))

@@ -15,8 +15,8 @@ from varloop.app import STEPS
 from varloop.cli import common
 from varloop.cli.root import FAILED
 from varloop.errors import VarloopError
-from varloop.secrets import mask
-from varloop.text import duration
+from varloop.support.masking import mask
+from varloop.support.numbers import duration
 
 __all__ = ["Finding", "doctor_command", "extras"]
 
@@ -89,8 +89,8 @@ def _functions() -> Finding:
 def _simulator() -> Finding:
     """Run a job."""
     from varloop.cli.check import examine
-    from varloop.clock import SystemClock
     from varloop.spec import Budget, MaxCut, RunSpec
+    from varloop.support.clock import SystemClock
 
     clock = SystemClock()
     began = clock.now()

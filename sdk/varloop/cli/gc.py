@@ -16,12 +16,12 @@ __all__ = ["gc_command"]
 @common.json_option
 def gc_command(days: float, yes: bool, store: str, as_json: bool) -> None:
     """Remove the journals of finished runs, and large bodies that no other run needs. Templates stay."""
-    from varloop import gc
+    from varloop.runs import cleanup
 
     resources = common.resources(store)
-    planned = gc.plan(resources, days)
+    planned = cleanup.plan(resources, days)
     if yes:
-        gc.collect(resources, planned)
+        cleanup.collect(resources, planned)
     if as_json:
         common.emit_json({"removed": yes, "runs": planned.runs, "objects": len(planned.keys)})
         return

@@ -15,7 +15,7 @@ from varloop.errors import UsageError
 if TYPE_CHECKING:
     from varloop.bus.kafka import KafkaBus
     from varloop.bus.kafka.dead import KafkaLetter
-    from varloop.host.worker import Worker
+    from varloop.host.kafka.worker import Worker
 
 __all__ = ["dlq_command", "topics_command", "worker_command"]
 
@@ -72,7 +72,7 @@ def worker_command(
 
     Start as many as you like, each with all functions or with some; any of them may die at any time.
     """
-    from varloop.host.worker import run_worker
+    from varloop.host.kafka.worker import run_worker
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
     if store == "memory:":

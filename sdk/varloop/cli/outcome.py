@@ -9,7 +9,7 @@ from varloop.cli.root import FAILED
 from varloop.errors import RunEnded
 from varloop.events import RunCancelled, RunCompleted, RunFailed
 from varloop.runs import RunState
-from varloop.text import count, with_error
+from varloop.support.numbers import count, with_error
 
 __all__ = ["finish", "print_state", "trouble"]
 

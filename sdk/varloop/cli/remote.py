@@ -11,11 +11,11 @@ from urllib.request import Request, urlopen
 
 import msgspec
 
-from varloop.codec import STRUCTURED, to_json
 from varloop.errors import EventError, SpecError, TemporaryError, UsageError
 from varloop.events import Event
-from varloop.host.follow import ITERATION
 from varloop.runs import STATES, Iteration, RunState
+from varloop.runs.follow import ITERATION
+from varloop.wire.codec import STRUCTURED, to_json
 
 __all__ = ["Remote"]
 

@@ -18,22 +18,22 @@ from varloop.errors import (
     UsageError,
     VarloopError,
 )
-from varloop.secrets import mask
+from varloop.support.masking import mask
 
 __all__ = ["COMMANDS", "Failure", "cli"]
 
 FAILED, USAGE, UNKNOWN_RUN, UNAVAILABLE, BUG, INTERRUPTED = 1, 2, 3, 4, 70, 130
 
 COMMANDS = {
-    "run": "varloop.cli.drive:run_command",
-    "resume": "varloop.cli.drive:resume_command",
+    "run": "varloop.cli.run:run_command",
+    "resume": "varloop.cli.run:resume_command",
     "check": "varloop.cli.check:check_command",
-    "submit": "varloop.cli.ask:submit_command",
-    "cancel": "varloop.cli.ask:cancel_command",
-    "status": "varloop.cli.look:status_command",
-    "runs": "varloop.cli.look:runs_command",
-    "watch": "varloop.cli.look:watch_command",
-    "report": "varloop.cli.page:report_command",
+    "submit": "varloop.cli.submit:submit_command",
+    "cancel": "varloop.cli.submit:cancel_command",
+    "status": "varloop.cli.status:status_command",
+    "runs": "varloop.cli.status:runs_command",
+    "watch": "varloop.cli.status:watch_command",
+    "report": "varloop.cli.report:report_command",
     "serve": "varloop.cli.serve:serve_command",
     "worker": "varloop.cli.kafka:worker_command",
     "topics": "varloop.cli.kafka:topics_command",

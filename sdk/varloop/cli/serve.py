@@ -41,10 +41,10 @@ def serve_command(host: str, port: int, apps: tuple[str, ...], store: str) -> No
     GET  /runs/ID          where a run stands
     GET  /runs/ID/events   its events as they happen (server-sent events)
     """
-    from varloop.clock import SystemClock
     from varloop.host import load_pipelines
-    from varloop.host.serve import Service, listen
+    from varloop.host.server.server import Service, listen
     from varloop.store import open_store
+    from varloop.support.clock import SystemClock
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
     service = Service(load_pipelines(common.load_apps(apps)), open_store(store), SystemClock())

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from varloop.events import Solution
 from varloop.runs import Iteration
-from varloop.text import rounded, share, with_error
+from varloop.support.numbers import rounded, share, with_error
 
 __all__ = ["ago", "line", "solution", "sparkline", "step"]
 

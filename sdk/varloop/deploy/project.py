@@ -24,7 +24,7 @@ from .{module} import {variable}
 
 def new() -> object:
     """The function as Knative's func runtime hosts it."""
-    from varloop.host.http import serve_function
+    from varloop.host.knative import serve_function
 
     return serve_function({variable})
 '''

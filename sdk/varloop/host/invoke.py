@@ -10,7 +10,6 @@ from enum import Enum
 from typing import Any
 
 from varloop.app import Function, Pipelines
-from varloop.codec import OWN_SOURCE, from_json
 from varloop.context import Resources
 from varloop.errors import (
     EventError,
@@ -21,8 +20,9 @@ from varloop.errors import (
 from varloop.events import Event, RunSubmitted
 from varloop.host.step import Step
 from varloop.journal import Call, Journal, Record, read_record, step_key
-from varloop.recent import Recent
-from varloop.secrets import mask
+from varloop.support.cache import LruCache
+from varloop.support.masking import mask
+from varloop.wire.codec import OWN_SOURCE, from_json
 
 __all__ = ["Invoker", "Outcome", "Verdict"]
 
@@ -84,8 +84,8 @@ class Invoker:
         self.host = host
         self.max_attempts = max_attempts
         self.patience = patience
-        self._seen: Recent[str, None] = Recent(self.SEEN)
-        self.calls: Recent[str, deque[Call]] = Recent(self.RUNS)
+        self._seen: LruCache[str, None] = LruCache(self.SEEN)
+        self.calls: LruCache[str, deque[Call]] = LruCache(self.RUNS)
         """calls not in any record yet, by run"""
 
     def invoke(self, event: Event[Any], attempt: int = 1, safe: Callable[[], bool] = lambda: True) -> Outcome:

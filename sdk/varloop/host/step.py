@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from varloop.app import Function
-from varloop.codec import OWN_SOURCE, from_json, to_json
 from varloop.context import Context
 from varloop.errors import EventError, PermanentError, StoreUnavailable, TemporaryError, UsageError
 from varloop.events import Body, Event, RunFailed, Terminal, event_id
-from varloop.host.first import alone_at_first
+from varloop.host.first_call import alone_at_first
 from varloop.journal import Call, Record, write_record
-from varloop.secrets import mask
+from varloop.support.masking import mask
+from varloop.wire.codec import OWN_SOURCE, from_json, to_json
 
 if TYPE_CHECKING:
     from varloop.host.invoke import Invoker

@@ -22,9 +22,9 @@ from varloop.quantum.backends import Backend
 from varloop.quantum.circuits import from_qpy, to_qpy
 from varloop.quantum.grouping import Group
 from varloop.quantum.objective import Mode, Objective, mode_of
-from varloop.recent import Recent
 from varloop.spec import RunSpec
 from varloop.store import Store
+from varloop.support.cache import LruCache
 
 if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
@@ -148,8 +148,8 @@ class TemplatePool:
         self.store_hits = 0
         self.compiles = 0
         self._store = store
-        self._kept: Recent[tuple[str, bytes], Template] = Recent(capacity)
-        self._keys: Recent[bytes, str] = Recent(capacity)
+        self._kept: LruCache[tuple[str, bytes], Template] = LruCache(capacity)
+        self._keys: LruCache[bytes, str] = LruCache(capacity)
         self._lock = threading.RLock()
 
     def of(self, spec: RunSpec, backend: Backend) -> Template:

@@ -10,7 +10,7 @@ from varloop.report.axis import Linear, Log, decimals, ticks
 from varloop.report.facts import Facts
 from varloop.report.html import Html, el, join
 from varloop.runs import Iteration
-from varloop.text import rounded, with_error
+from varloop.support.numbers import rounded, with_error
 
 __all__ = ["convergence", "split"]
 

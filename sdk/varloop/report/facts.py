@@ -11,14 +11,14 @@ from typing import Any
 import msgspec
 
 from varloop import runs
-from varloop.codec import encode_body
 from varloop.context import Resources
 from varloop.errors import VarloopError
 from varloop.events import CircuitExecuted, Job, Request
 from varloop.journal import Call, iteration_of, list_runs, read_record, step_key
 from varloop.runs import Iteration, RunState
-from varloop.secrets import mask
 from varloop.spec import digest
+from varloop.support.masking import mask
+from varloop.wire.codec import encode_body
 
 __all__ = ["Facts", "Ran", "TemplateFacts", "gather"]
 

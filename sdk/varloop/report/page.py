@@ -12,7 +12,7 @@ from varloop.report.convergence import convergence
 from varloop.report.facts import Facts
 from varloop.report.html import Html, el, join, raw
 from varloop.report.timeline import account, anatomy, shares, timeline
-from varloop.text import count, duration, stamp, with_error
+from varloop.support.numbers import count, duration, stamp, with_error
 
 __all__ = ["page"]
 

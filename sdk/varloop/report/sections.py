@@ -11,7 +11,7 @@ from varloop.events import RunCompleted, RunFailed, Solution
 from varloop.report.convergence import split
 from varloop.report.facts import Facts, TemplateFacts
 from varloop.report.html import Child, Html, el, join
-from varloop.text import count, rounded, share, stamp, with_error
+from varloop.support.numbers import count, rounded, share, stamp, with_error
 
 __all__ = ["iterations", "parameters", "provenance", "section", "solution", "templates", "trouble"]
 

@@ -12,7 +12,7 @@ from varloop.journal import Call
 from varloop.report.axis import Gap, Time, ticks
 from varloop.report.facts import Facts, Ran
 from varloop.report.html import Html, el, join
-from varloop.text import count, duration
+from varloop.support.numbers import count, duration
 
 __all__ = ["Account", "account", "anatomy", "shares", "timeline"]
 

@@ -19,8 +19,8 @@ from urllib.parse import SplitResult, parse_qsl, quote, urlsplit
 from xml.etree import ElementTree
 
 from varloop.errors import MissingExtra, PermanentError, StoreUnavailable, UsageError, VarloopError
-from varloop.lanes import Lanes, UnsentError, endpoint
 from varloop.store import Store
+from varloop.support.connections import Connections, UnsentError, endpoint
 
 try:
     import certifi
@@ -78,7 +78,7 @@ class S3Store(Store):
         self._endpoint = urlsplit(options.get("endpoint") or environment.get("AWS_ENDPOINT_URL_S3", AWS))
         self._credentials = _credentials(environment)
         trusted = environment.get("SSL_CERT_FILE") or certifi.where()
-        self._lanes = Lanes(self._endpoint, trusted, (CONNECT, ANSWER))
+        self._connections = Connections(self._endpoint, trusted, (CONNECT, ANSWER))
         self._pool = urllib3.PoolManager(
             maxsize=16,
             timeout=urllib3.Timeout(connect=CONNECT, read=ANSWER),
@@ -105,7 +105,7 @@ class S3Store(Store):
         for key in self._pool.pools.keys():  # clear() alone leaves open connections to the garbage collector
             self._pool.pools[key].close()
         self._pool.clear()
-        self._lanes.close()
+        self._connections.close()
 
     def _read(self, key: str) -> bytes | None:
         try:
@@ -173,11 +173,11 @@ class S3Store(Store):
         """Send a PUT request; again if it failed and the server has not seen it, or may see it twice."""
         for pause in PAUSES:
             with contextlib.suppress(*(RAISED if repeat else (UnsentError,))):
-                answer = self._lanes.send("PUT", path, headers, body)
+                answer = self._connections.send("PUT", path, headers, body)
                 if not repeat or answer[0] not in BUSY:
                     return answer
             time.sleep(pause)
-        return self._lanes.send("PUT", path, headers, body)
+        return self._connections.send("PUT", path, headers, body)
 
     def _call(self, function: Callable[P, R], *args: P.args, **options: P.kwargs) -> R:
         """Call the client; whatever it raises becomes ours, here and nowhere else."""

@@ -19,9 +19,9 @@ from varloop.bus.kafka.dead import KafkaLetter
 from varloop.bus.kafka.driver import AWAY, SERVE, Done, Driver, Headers, Record, Topic, Writer
 from varloop.bus.kafka.member import Copy, KafkaDelivery, Member
 from varloop.bus.kafka.settings import Settings, parse_url
-from varloop.codec import Types, to_kafka
 from varloop.errors import MissingExtra, TemporaryError, UsageError
 from varloop.events import BODIES, Body, Event
+from varloop.wire.codec import Types, to_kafka
 
 __all__ = ["Copy", "KafkaBus", "KafkaDelivery", "KafkaLetter", "Member", "apply_topics"]
 

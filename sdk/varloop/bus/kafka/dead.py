@@ -12,8 +12,8 @@ import msgspec
 
 from varloop.bus import DeadLetter
 from varloop.bus.kafka.driver import Headers, Record
-from varloop.codec import Types, from_kafka
 from varloop.errors import SchemaError
+from varloop.wire.codec import Types, from_kafka
 
 __all__ = ["ROOM", "KafkaLetter", "clean", "copy", "letters", "replayed"]
 

@@ -15,9 +15,9 @@ from varloop.bus import DeadLetter
 from varloop.bus.inbox import Inbox, Sink
 from varloop.bus.kafka.driver import SERVE, Record
 from varloop.bus.kafka.offsets import Offsets, partition_of
-from varloop.codec import from_kafka
 from varloop.errors import PermanentError, SchemaError, TemporaryError
 from varloop.events import PREFIX, Body, Event
+from varloop.wire.codec import from_kafka
 
 if TYPE_CHECKING:
     from varloop.bus.kafka import KafkaBus

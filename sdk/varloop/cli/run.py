@@ -1,0 +1,115 @@
+"""``varloop run`` and ``varloop resume``: the whole loop in this process, watched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from varloop.cli import common, outcome, specs
+from varloop.cli.progress import Plan, view
+from varloop.cli.root import INTERRUPTED
+
+if TYPE_CHECKING:
+    from varloop.client import EmbeddedClient, Run
+    from varloop.runs import Iteration
+
+__all__ = ["resume_command", "run_command"]
+
+
+@click.command("run")
+@specs.spec_argument
+@specs.set_option
+@specs.run_option
+@click.option(
+    "--pipeline", default="", metavar="NAME", help="Pipeline to run through.  [default: that of --app]"
+)
+@common.app_option
+@common.store_option
+@common.json_option
+def run_command(
+    *,
+    spec: str,
+    settings: tuple[str, ...],
+    run_id: str,
+    pipeline: str,
+    apps: tuple[str, ...],
+    store: str,
+    as_json: bool,
+) -> None:
+    r"""Run SPEC here, to its end, and show how it goes.
+
+    \b
+    SPEC is a JSON or YAML file, - for standard input, or an example: h2, h2-shots, maxcut, tfim, tfim-noisy.
+    Ctrl-C stops it; nothing is lost, and `varloop resume` goes on from there.
+    """
+    from varloop.client import embedded
+
+    name, data = specs.read(spec)
+    own = common.load_apps(apps)
+    pipeline = pipeline or (own[0].pipeline if own else "default")
+    checked = specs.checked(specs.with_settings(data, settings), pipeline)
+    client = embedded(store, own)
+    run = client.submit(checked, run=run_id or specs.new_run(name), pipeline=pipeline)
+    _drive(client, run, as_json)
+
+
+@click.command("resume")
+@common.run_argument
+@common.app_option
+@common.store_option
+@common.json_option
+def resume_command(run: str, apps: tuple[str, ...], store: str, as_json: bool) -> None:
+    """Go on with RUN where it stopped. It ends as it would have without the interruption."""
+    from varloop.client import embedded
+
+    client = embedded(store, common.load_apps(apps))
+    found = client.run(run)
+    if found.state().outcome is None:
+        common.served(client, run).resume()
+    _drive(client, found, as_json)
+
+
+def _drive(client: EmbeddedClient, run: Run, as_json: bool) -> None:
+    """Watch a run to its end, and tell it."""
+    clock = client.resources.clock
+    plan = Plan(run.id, client.resources.spec(run.id))
+    try:
+        with view(plan, clock, quiet=as_json) as screen:
+            for iteration in _iterations(client, run):
+                screen.show(iteration)
+    except KeyboardInterrupt:
+        click.echo(
+            f"\nstopped; nothing is lost. Go on with:  {common.same_place('resume', run.id)}", err=True
+        )
+        raise click.exceptions.Exit(INTERRUPTED) from None
+    state = run.state()
+    if as_json:
+        common.emit_json(state)
+    else:
+        outcome.print_state(state)
+        click.echo(f"  report      {common.same_place('report', run.id)}")
+    outcome.finish(state)
+
+
+def _iterations(client: EmbeddedClient, run: Run) -> Iterator[Iteration]:
+    """Iterations that are finished already, then each that is finished while the run goes."""
+    from varloop import runs
+    from varloop.events import Terminal
+
+    resources = client.resources
+    last = -1
+    for iteration in run.history():
+        last = iteration.iteration
+        yield iteration
+    if runs.ending(resources, run.id) is not None:
+        return
+    for event in run.watch():
+        kind = resources.types[event.type]
+        if not (kind.advances or issubclass(kind, Terminal)):
+            continue
+        finished = runs.finished(resources, run.id, event.iteration - kind.advances)
+        if finished is not None and finished.iteration > last:
+            last = finished.iteration
+            yield finished

@@ -1,0 +1,185 @@
+"""``varloop status``, ``varloop runs`` and ``varloop watch``: what the store knows about runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from varloop.cli import common, outcome, text
+from varloop.cli.progress import Each, Plan, View, view
+from varloop.cli.root import INTERRUPTED
+from varloop.support.numbers import stamp, with_error
+
+if TYPE_CHECKING:
+    from varloop.context import Resources
+    from varloop.runs import Iteration, RunState
+    from varloop.support.clock import Clock
+
+__all__ = ["runs_command", "status_command", "watch_command"]
+
+LOOK = 0.2
+"""seconds between two looks at the store"""
+QUIET = 10.0
+"""seconds without news after which to say how to resume"""
+
+from_option = click.option(
+    "--from", "server", metavar="URL", help="Ask a server (varloop serve) instead of a store."
+)
+
+
+@click.command("status")
+@common.run_argument
+@from_option
+@common.store_option
+@common.json_option
+def status_command(run: str, server: str | None, store: str, as_json: bool) -> None:
+    """Where RUN stands."""
+    state = _state(run, server, store)
+    if as_json:
+        common.emit_json(state)
+        return
+    click.echo(f"run {state.run}, pipeline {state.pipeline}, submitted {stamp(state.submitted)}")
+    outcome.print_state(state)
+    if (error := outcome.trouble(state)) is not None:
+        click.echo(f"  {error.detail}")
+        for fault in error.faults:
+            click.echo(f"  - {fault}")
+    if state.outcome is None and not server:
+        click.echo(f"  resume      {common.same_place('resume', run)}")
+
+
+@click.command("runs")
+@from_option
+@common.store_option
+@common.json_option
+def runs_command(server: str | None, store: str, as_json: bool) -> None:
+    """All runs, the newest first."""
+    states = _states(server, store)
+    if as_json:
+        common.emit_json(states)
+    elif not states:
+        click.echo("no runs yet; start one:  varloop run h2")
+    else:
+        _table(states)
+
+
+def _table(states: list[RunState]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from varloop.support.clock import SystemClock
+
+    clock: Clock = SystemClock()
+    colours = {"completed": "green", "failed": "red", "cancelled": "yellow", "unreadable": "red"}
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("run", "state", "iterations", "value", "shots", "submitted"):
+        table.add_column(name, justify="right" if name in ("iterations", "shots") else "left", no_wrap=True)
+    for state in states:
+        table.add_row(
+            state.run,
+            f"[{colours.get(state.state, 'cyan')}]{state.state}[/]",
+            str(state.iterations),
+            "" if state.value is None else with_error(*_value(state)),
+            f"{state.shots:,}" if state.shots else "",
+            text.ago(clock.now() - state.submitted) if state.submitted else "",
+        )
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(table)
+
+
+def _value(state: RunState) -> tuple[float, float]:
+    """The result's value, or the latest."""
+    from varloop.events import RunCompleted
+
+    if isinstance(state.outcome, RunCompleted):
+        return state.outcome.value, state.outcome.error
+    assert state.value is not None  # noqa: S101  asked for by the caller
+    return state.value, state.error
+
+
+@click.command("watch")
+@common.run_argument
+@from_option
+@common.store_option
+@common.json_option
+def watch_command(run: str, server: str | None, store: str, as_json: bool) -> None:
+    """Follow RUN to its end, whatever process drives it. With --json, one line per iteration."""
+    from varloop.support.clock import SystemClock
+
+    clock = SystemClock()
+    try:
+        with _screen(run, server, store, as_json, clock) as screen:
+            for iteration in _follow(run, server, store, clock):
+                screen.show(iteration)
+    except KeyboardInterrupt:
+        click.echo("no longer watching; the run is not affected", err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from None
+    state = _state(run, server, store)
+    if not as_json:
+        outcome.print_state(state)
+    outcome.finish(state)
+
+
+def _screen(run: str, server: str | None, store: str, as_json: bool, clock: Clock) -> View:
+    """How to show it: as JSON, or as when it is run here; of a run elsewhere, each iteration in a line."""
+    if as_json:
+        return Each(lambda iteration: msgspec.json.encode(iteration).decode())
+    if server:
+        return Each(text.line)
+    return view(Plan(run, common.resources(store).spec(run)), clock, quiet=False)
+
+
+def _follow(run: str, server: str | None, store: str, clock: Clock) -> Iterator[Iteration]:
+    if server:
+        from varloop.cli.remote import Remote
+
+        return Remote(server).follow(run)
+    hint = f"no news for {QUIET:.0f} s; if nothing drives this run:  {common.same_place('resume', run)}"
+    return poll(common.resources(store), run, clock, lambda: click.echo(hint, err=True))
+
+
+def poll(resources: Resources, run: str, clock: Clock, idle: Callable[[], None]) -> Iterator[Iteration]:
+    """Finished iterations of a run as they appear in the store, until it ends.
+
+    :param idle: called once if nothing happens for ``QUIET`` seconds.
+    """
+    from varloop.runs import Iteration
+    from varloop.runs.follow import ITERATION, Follower
+
+    follower, quiet, told = Follower(resources, run), 0.0, False
+    while True:
+        news = list(follower.news())
+        for each in news:
+            if each.kind == ITERATION:
+                yield msgspec.json.decode(each.data, type=Iteration)
+        if follower.ended:
+            return
+        clock.sleep(LOOK)
+        quiet = 0.0 if news else quiet + LOOK
+        if quiet >= QUIET and not told:
+            told = True
+            idle()
+
+
+def _state(run: str, server: str | None, store: str) -> RunState:
+    from varloop import runs
+
+    if server:
+        from varloop.cli.remote import Remote
+
+        return Remote(server).state(run)
+    return runs.state(common.resources(store), run)
+
+
+def _states(server: str | None, store: str) -> list[RunState]:
+    from varloop import runs
+
+    if server:
+        from varloop.cli.remote import Remote
+
+        return Remote(server).states()
+    return runs.states(common.resources(store))

@@ -1,0 +1,102 @@
+"""``varloop submit`` and ``varloop cancel``: events for whoever runs the functions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from varloop.cli import common, outcome, specs
+
+if TYPE_CHECKING:
+    from varloop.events import Event
+
+__all__ = ["cancel_command", "submit_command"]
+
+
+@click.command("submit")
+@specs.spec_argument
+@click.option(
+    "--to", "server", required=True, metavar="URL", help="A server (varloop serve) or a kafka:// bus."
+)
+@specs.set_option
+@specs.run_option
+@click.option(
+    "--pipeline", default="default", show_default=True, metavar="NAME", help="Pipeline to run through."
+)
+@common.json_option
+def submit_command(
+    spec: str, server: str, settings: tuple[str, ...], run_id: str, pipeline: str, as_json: bool
+) -> None:
+    """Submit SPEC to a server or a bus and do not wait for it."""
+    from varloop.client import submission
+    from varloop.support.clock import SystemClock
+
+    name, data = specs.read(spec)
+    checked = specs.checked(specs.with_settings(data, settings), pipeline)
+    event = submission(checked, run_id or specs.new_run(name), pipeline, SystemClock())
+    _publish(server, event)
+    if as_json:
+        common.emit_json({"run": event.run})
+        return
+    click.echo(f"submitted {event.run}")
+    place = "--store URL" if server.startswith("kafka://") else f"--from {server}"
+    click.echo(f"  watch it    varloop watch {event.run} {place}")
+
+
+def _publish(url: str, event: Event[Any]) -> None:
+    if url.startswith("kafka://"):
+        from varloop.bus.kafka import KafkaBus
+
+        bus = KafkaBus(url)
+        bus.publish(event)
+        bus.close()
+        return
+    from varloop.cli.remote import Remote
+
+    Remote(url).publish(event)
+
+
+@click.command("cancel")
+@common.run_argument
+@click.option("--to", "server", metavar="URL", help="Ask a server (varloop serve) to do it.")
+@click.option("--reason", default="", metavar="TEXT", help="Kept with the run.")
+@common.app_option
+@common.store_option
+@common.json_option
+def cancel_command(
+    run: str, server: str | None, reason: str, apps: tuple[str, ...], store: str, as_json: bool
+) -> None:
+    """End RUN before its next job starts.
+
+    It does not matter which process drives it: the job's place in the run's journal is taken.
+    """
+    if server:
+        _cancel_there(run, server, reason)
+        return
+    from varloop.client import embedded
+
+    client = embedded(store, common.load_apps(apps))
+    found = common.served(client, run)
+    before = found.state()
+    if before.outcome is None:
+        found.cancel(reason)
+        client.host.drain()
+    state = found.state()
+    if as_json:
+        common.emit_json(state)
+    elif before.outcome is not None:
+        click.echo(f"run {run} has ended already: {before.state}")
+    else:
+        outcome.print_state(state)
+
+
+def _cancel_there(run: str, server: str, reason: str) -> None:
+    from varloop.cli.remote import Remote
+    from varloop.client import cancellation
+    from varloop.support.clock import SystemClock
+
+    remote = Remote(server)
+    remote.publish(cancellation(run, reason, remote.state(run).pipeline, SystemClock()))
+    click.echo(f"asked {server} to cancel {run}")
+    click.echo(f"  watch it    varloop watch {run} --from {server}")

@@ -1,0 +1,293 @@
+"""The application's side: submit runs, follow them, take their results."""
+
+from __future__ import annotations
+
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from varloop import runs
+from varloop.app import DEFAULT, App
+from varloop.client.builder import build_spec
+from varloop.context import Resources
+from varloop.errors import RunEnded, UsageError
+from varloop.events import (
+    CancelRequested,
+    Event,
+    RunCancelled,
+    RunCompleted,
+    RunFailed,
+    RunSubmitted,
+    Terminal,
+)
+from varloop.spec import Budget, CircuitSpec, Gradient, Mitigation, OptimizerSpec, Problem, RunSpec
+from varloop.store import Store, open_store
+from varloop.support.clock import Clock
+from varloop.wire.codec import RUN_ID
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+    from qiskit.quantum_info import SparsePauliOp
+
+    from varloop.host.embedded import EmbeddedHost
+
+__all__ = ["Client", "EmbeddedClient", "Run", "embedded", "submit"]
+
+SOURCE = "app/varloop-python"
+
+
+class Run:
+    """A run, here or elsewhere."""
+
+    def __init__(self, client: Client, id: str) -> None:
+        self.client = client
+        self.id = id
+
+    def watch(self) -> Iterator[Event[Any]]:
+        """The run's events from now on, until it ends.
+
+        :raises RunEnded: if the run stops without an end.
+        """
+        for event in map(self.client.resources.claims.whole, self.client.events(self.id)):
+            yield event
+            if isinstance(event.data, Terminal):
+                return
+        if (end := runs.ending(self.client.resources, self.id)) is not None:
+            yield end  # another process ended it
+            return
+        raise RunEnded(
+            "the run stopped before its end" + self.client.why(self.id),
+            run=self.id,
+            hint=f"varloop resume {self.id}, or resume() in Python; varloop watch {self.id} if another process has it",
+        )
+
+    def result(self) -> RunCompleted:
+        """The result, when it is there.
+
+        :raises RunEnded: if the run failed, was cancelled or stopped.
+        """
+        end = runs.ending(self.client.resources, self.id)
+        for event in [] if end else self.watch():
+            end = event
+        match end.data if end else None:
+            case RunCompleted() as result:
+                return result
+            case RunFailed() as failed:
+                raise RunEnded(
+                    f"{failed.error} in {failed.function}: {failed.detail}",
+                    run=self.id,
+                    hint=failed.hint,
+                    faults=failed.faults,
+                )
+            case RunCancelled(reason=reason):
+                raise RunEnded(f"cancelled{': ' if reason else ''}{reason}", run=self.id)
+            case other:
+                raise AssertionError(other)
+
+    def state(self) -> runs.RunState:
+        """Where the run stands."""
+        return runs.state(self.client.resources, self.id)
+
+    def history(self) -> list[runs.Iteration]:
+        """All finished iterations."""
+        return runs.history(self.client.resources, self.id)
+
+    def cancel(self, reason: str = "") -> None:
+        """Ask for the run's end; its next job is not started."""
+        resources = self.client.resources
+        pipeline = resources.submitted(self.id).pipeline
+        self.client.publish(cancellation(self.id, reason, pipeline, resources.clock))
+
+    def resume(self) -> Run:
+        """Set a stopped run going again, where it stopped. Harmless if it runs or has ended."""
+        self.client.publish(*runs.pending(self.client.resources, self.id))
+        return self
+
+    def __repr__(self) -> str:
+        return f"Run({self.id!r})"
+
+
+class Client(ABC):
+    """Where runs are submitted: a way to publish, a way to listen, and the store they share."""
+
+    def __init__(self, resources: Resources, ids: Callable[[], str] = lambda: uuid.uuid4().hex[:12]) -> None:
+        self.resources = resources
+        self._ids = ids
+
+    def submit(self, spec: RunSpec | dict[str, Any], *, run: str = "", pipeline: App | str = DEFAULT) -> Run:
+        """Publish ``run.submitted``.
+
+        :param run: the run's id; a new one by default. The same id and spec again is the same run.
+        :raises ConflictError: if the id belongs to another spec.
+        :raises UsageError: if it cannot be an id.
+        """
+        event = submission(spec, run or self._ids(), _pipeline(pipeline), self.resources.clock)
+        event = msgspec.structs.replace(event, data=self.resources.claims.deposit(event.data)[0])
+        self.resources.register(event)
+        self.publish(event)
+        return Run(self, event.run)
+
+    def run(self, id: str) -> Run:
+        """A run that was submitted before.
+
+        :raises EventError: if there is no such run.
+        """
+        self.resources.submitted(_run_id(id))
+        return Run(self, id)
+
+    @abstractmethod
+    def publish(self, *events: Event[Any]) -> None:
+        """Publish events."""
+
+    @abstractmethod
+    def events(self, run: str) -> Iterator[Event[Any]]:
+        """The events of a run as they happen; ends when nothing more will come."""
+
+    def why(self, run: str) -> str:
+        """What is known about a run that stopped, to be appended to a message."""
+        return ""
+
+
+class EmbeddedClient(Client):
+    """Runs everything in this process, driven by whoever watches a run or waits for its result."""
+
+    def __init__(self, host: EmbeddedHost, **options: Any) -> None:
+        super().__init__(host.resources, **options)
+        self.host = host
+
+    def submit(self, spec: RunSpec | dict[str, Any], *, run: str = "", pipeline: App | str = DEFAULT) -> Run:
+        name = _pipeline(pipeline)
+        if absence := self.host.pipelines.absence(name):
+            raise UsageError(absence, hint="give its App too")
+        return super().submit(spec, run=run, pipeline=name)
+
+    def publish(self, *events: Event[Any]) -> None:
+        for event in events:
+            self.host.publish(event)
+
+    def events(self, run: str) -> Iterator[Event[Any]]:
+        return (event for event in self.host.run() if event.run == run)
+
+    def why(self, run: str) -> str:
+        letters = [letter for letter in self.host.dead_letters if letter.event and letter.event.run == run]
+        if letters:
+            return f": {letters[-1].reason}"
+        calls = [*runs.calls(self.resources, run), *self.host.invoker.calls.get(run, ())]
+        if not calls:
+            return ""
+        return f": {calls[-1].function} was called last, in iteration {calls[-1].iteration}; did it return an event?"
+
+
+def submission(spec: RunSpec | dict[str, Any], run: str, pipeline: str, clock: Clock) -> Event[Any]:
+    """The event that asks for a run.
+
+    :raises UsageError: if the run's id cannot be one, or the spec holds what is no plain data.
+    """
+    data = RunSubmitted(spec=msgspec.to_builtins(spec, enc_hook=_plain))
+    time = round(clock.now(), 6)
+    return Event(id=_run_id(run), source=SOURCE, run=run, data=data, time=time, pipeline=pipeline)
+
+
+def cancellation(run: str, reason: str, pipeline: str, clock: Clock) -> Event[Any]:
+    """The event that asks for a run's end."""
+    id, data, time = str(uuid.uuid4()), CancelRequested(reason=reason), round(clock.now(), 6)
+    return Event(id=id, source=SOURCE, run=run, data=data, time=time, pipeline=pipeline)
+
+
+def _pipeline(given: App | str) -> str:
+    return given.pipeline if isinstance(given, App) else given
+
+
+def _run_id(id: str) -> str:
+    if not RUN_ID.fullmatch(id):
+        raise UsageError(f"{id[:120]!r} is not a run id", hint=f"it must match {RUN_ID.pattern}")
+    return id
+
+
+def embedded(store: Store | str | PathLike[str] = "memory:", apps: Iterable[App] = ()) -> EmbeddedClient:
+    """A client whose functions run in this process: the installed ones and those of your own apps."""
+    from varloop.host import load_pipelines
+    from varloop.host.embedded import EmbeddedHost
+
+    pipelines = load_pipelines(apps)
+    place = store if isinstance(store, Store) else open_store(store)
+    return EmbeddedClient(EmbeddedHost(pipelines, Resources(place, types=pipelines.types)))
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers and arrays as Python's."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise UsageError(f"a spec cannot hold a {type(value).__name__}")
+
+
+def submit(
+    *,
+    circuit: QuantumCircuit | CircuitSpec | None = None,
+    observable: SparsePauliOp | Sequence[tuple[str, float]] | None = None,
+    problem: Problem | None = None,
+    optimizer: str | OptimizerSpec = "spsa",
+    backend: str = "aer",
+    shots: int | None = None,
+    seed: int = 0,
+    budget: Budget | int = 100,
+    initial: Iterable[float] | None = None,
+    gradient: Gradient = "auto",
+    mitigation: Mitigation = "none",
+    optimization_level: int = 1,
+    store: Store | str | PathLike[str] = "memory:",
+    pipeline: App | str = DEFAULT,
+    run: str = "",
+) -> Run:
+    """Submit a run to this very process: minimise ⟨observable⟩, or the cost of a binary problem.
+
+        run = varloop.submit(circuit=ansatz, observable=hamiltonian, shots=1024, seed=7, budget=60)
+        result = run.result()
+        print(result.value, "±", result.error, "at", result.parameters)
+
+    It makes progress while its :meth:`Run.watch` is iterated or its :meth:`Run.result` is waited for.
+
+    :param circuit: the ansatz: any circuit of Qiskit's with at least one free parameter; measurements at its end
+        are removed. A binary problem may do without: QAOA.
+    :param observable: a Hermitian SparsePauliOp, or pairs of Pauli label and real coefficient; the rightmost letter
+        acts on qubit 0, as in Qiskit. Short for ``problem=varloop.Energy(…)``.
+    :param problem: Energy, MaxCut, Qubo or Ising; give this or an observable.
+    :param optimizer: spsa, adam, gradient-descent, rotosolve, cobyla or l-bfgs-b (:mod:`varloop.optimizers` says
+        which is for what), or an OptimizerSpec with options of its own.
+    :param backend: aer, or aer:fake_NAME (fake_torino, …): a device simulated with its noise.
+    :param shots: of each circuit; None is exact, without any sampling error.
+    :param seed: of everything random: the same arguments give the same result, bit for bit.
+    :param budget: iterations, or a Budget of iterations, shots, deadline (seconds) and tolerance.
+    :param initial: first parameters in the order of ``circuit.parameters``, radians; None draws them from the seed,
+        normal around 0 with a standard deviation of 0.1.
+    :param gradient: parameter-shift, finite-difference or spsa, for optimizers that need one; auto takes
+        parameter-shift where every gate has a rule, else finite-difference.
+    :param mitigation: readout undoes misread qubits in expectation values; needs shots.
+    :param optimization_level: of Qiskit's transpiler, 0–3.
+    :param store: where its journal lies: ``memory:``, or a folder, which lets any process resume it.
+    :param pipeline: an app of your own, or the name of a pipeline.
+    :param run: its id; a new one by default. The same id and arguments again are the same run.
+    :raises UsageError: if an argument is of a kind that no spec can hold. Faults of the spec itself end the run:
+        :meth:`Run.result` raises RunEnded with all of them.
+    :raises ConflictError: if the store has a run of this id with another spec.
+    """
+    spec = build_spec(
+        circuit=circuit,
+        observable=observable,
+        problem=problem,
+        optimizer=optimizer,
+        backend=backend,
+        shots=shots,
+        seed=seed,
+        budget=budget,
+        initial=initial,
+        gradient=gradient,
+        mitigation=mitigation,
+        optimization_level=optimization_level,
+    )
+    apps = [pipeline] if isinstance(pipeline, App) else []
+    return embedded(store, apps).submit(spec, run=run, pipeline=pipeline)

@@ -1,0 +1,1 @@
+"""The Kafka host: workers, and the threads in which they call functions."""

@@ -1,0 +1,138 @@
+"""A memory bus for a process that serves: any thread may publish, one thread delivers and waits for more."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import msgspec
+
+from varloop.bus import Consumer, Delivery
+from varloop.bus.memory import Entry, MemoryBus
+from varloop.errors import VarloopError
+from varloop.events import Body, Event
+from varloop.store import Store
+from varloop.support.clock import Clock
+from varloop.wire.codec import Types, from_json, to_json
+
+__all__ = ["LiveBus"]
+
+log = logging.getLogger("varloop.host")
+
+INBOX, DEAD = "inbox/", "dead/"
+KEPT = 100
+"""dead letters at hand; the store has all of them"""
+
+
+class LiveBus(MemoryBus):
+    """Delivers until it is closed. Events from outside survive the process: they lie in the store until
+    they are dealt with.
+    """
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        super().__init__(clock)
+        self._store = store
+        self._news = threading.Condition()
+        self._closed = False
+        self._kept: set[str] = set()
+
+    def accept(self, event: Event[Body]) -> None:
+        """Publish an event from outside; on return it will be delivered, in this process or a later one."""
+        key = _key(event)
+        self._store.create(INBOX + key, to_json(event))
+        self._kept.add(key)
+        self.publish(event)
+
+    def left(self, types: Types) -> list[Event[Body]]:
+        """What an earlier process accepted and did not deal with."""
+        events = []
+        for key in list(self._store.keys(INBOX)):
+            try:
+                events.append(from_json(self._store.get(key), types))
+                self._kept.add(key.removeprefix(INBOX))
+            except VarloopError as error:
+                log.warning("%s is left alone: %s", key, error)
+        return events
+
+    def publish(self, *events: Event[Body]) -> None:
+        with self._news:
+            super().publish(*events)
+            self._news.notify_all()
+
+    def consumer(self, group: str, types: Collection[str]) -> Consumer:
+        return _Consumer(self, super().consumer(group, types), self._groups[group].queue)
+
+    def close(self) -> None:
+        """Let no further delivery begin."""
+        with self._news:
+            self._closed = True
+            self._news.notify_all()
+
+    def done(self, event: Event[Body]) -> None:
+        """The event is dealt with."""
+        if self._kept and (key := _key(event)) in self._kept:
+            self._store.delete(INBOX + key)
+            self._kept.discard(key)
+
+    def set_aside(self, event: Event[Body], reason: str) -> None:
+        """The event cannot be accepted: keep it with the reason."""
+        log.error("event %s of run %s is set aside: %s", event.id, event.run, reason)
+        letter = {"reason": reason, "event": msgspec.Raw(to_json(event))}
+        self._store.put(DEAD + _key(event), msgspec.json.encode(letter))
+        del self.dead_letters[:-KEPT]
+        self.done(event)
+
+
+def _key(event: Event[Body]) -> str:
+    return hashlib.sha256(f"{event.source}\n{event.id}".encode()).hexdigest()
+
+
+@dataclass
+class _Consumer:
+    bus: LiveBus
+    inner: Consumer
+    queue: list[Entry]
+
+    def poll(self, timeout: float) -> Delivery | None:
+        """The next delivery, or None if there is none in time or the bus is closed."""
+        clock = self.bus._clock
+        until = clock.now() + timeout
+        with self.bus._news:
+            while not self.bus._closed:
+                now = clock.now()
+                due = self.queue[0][0] if self.queue else until
+                if self.queue and due <= now:
+                    delivery = self.inner.poll(0.0)
+                    return delivery and _Delivery(self.bus, delivery)
+                if now >= until:
+                    break
+                self.bus._news.wait(min(due, until) - now)
+        return None
+
+    def close(self) -> None:
+        with self.bus._news:
+            self.inner.close()
+            self.bus._news.notify_all()
+
+
+class _Delivery:
+    def __init__(self, bus: LiveBus, inner: Delivery) -> None:
+        self._bus = bus
+        self._inner = inner
+        self.event = inner.event
+        self.attempt = inner.attempt
+
+    def ack(self) -> None:
+        self._inner.ack()
+        self._bus.done(self.event)
+
+    def retry(self, delay: float) -> None:
+        with self._bus._news:
+            self._inner.retry(delay)
+
+    def dead(self, reason: str, error: str = "") -> None:
+        self._inner.dead(reason, error)
+        self._bus.set_aside(self.event, f"{error}: {reason}" if error else reason)

@@ -1,0 +1,93 @@
+"""Follow a run from its store, from the beginning to the end, whatever process drives it.
+
+Nothing here waits: the caller asks for news as often as it likes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from varloop import runs
+from varloop.context import Resources
+from varloop.events import Event, Terminal
+from varloop.journal import read_record
+from varloop.wire.codec import to_json
+
+__all__ = ["ITERATION", "Follower", "News"]
+
+ITERATION = "iteration"
+_ENDS = frozenset(body.type for body in Terminal)
+
+
+@dataclass(frozen=True)
+class News:
+    """Something that happened in a run."""
+
+    at: int
+    """the iteration whose record it comes from"""
+    kind: str
+    """a CloudEvents type, or ``iteration`` for the summary of a finished one"""
+    data: bytes
+    """the structured CloudEvent, or a :class:`varloop.runs.Iteration`, as JSON"""
+
+
+class _Head(msgspec.Struct):
+    type: str
+
+
+class Follower:
+    """What is new in a run since the last look: recorded events, and a summary of each finished iteration.
+
+    Events of pure functions are not recorded; the summary tells what came of them.
+
+    :param since: leave out what happened before this iteration.
+    :raises EventError: if there is no such run.
+    """
+
+    def __init__(self, resources: Resources, run: str, since: int = 0) -> None:
+        self._submitted: Event[Any] | None = resources.submitted(run) if since == 0 else None
+        self._resources = resources
+        self._run = run
+        self._since = self._at = since
+        self._seen: set[str] = set()
+        self.ended = False
+        """whether the run's end has been told"""
+
+    def news(self) -> Iterator[News]:
+        """Everything that was recorded since the last call."""
+        end = runs.ending(self._resources, self._run)  # first: nothing is recorded after it that matters
+        if self._submitted is not None:
+            yield News(0, self._submitted.type, to_json(self._submitted))
+            self._submitted = None
+        yield from (news for news in self._recorded() if news.kind not in _ENDS)
+        if end is not None and not self.ended:
+            self.ended = True
+            yield News(self._at, end.type, to_json(end))
+
+    def _recorded(self) -> Iterator[News]:
+        """From the records of the iteration before the latest one, of that one, and of those that follow."""
+        at = max(self._at - 1, self._since)
+        while (keys := list(self._keys(at))) or at <= self._at:
+            for key in keys:
+                if key not in self._seen:
+                    yield from self._read(at, key)
+            self._at = at if keys else self._at
+            at += 1
+
+    def _keys(self, iteration: int) -> Iterator[str]:
+        prefix = f"runs/{self._run}/journal/"
+        for key in self._resources.store.keys(f"{prefix}{iteration:06d}/"):
+            if "." not in (name := key.removeprefix(prefix)):
+                yield name
+
+    def _read(self, at: int, key: str) -> Iterator[News]:
+        self._seen.add(key)
+        data = self._resources.journal(self._run).find(key) or b"{}"
+        if key.endswith("/optimize") and (summary := runs.finished(self._resources, self._run, at)):
+            yield News(at, ITERATION, msgspec.json.encode(summary))
+        for raw in read_record(data).events:
+            yield News(at, msgspec.json.decode(raw, type=_Head).type, bytes(raw))

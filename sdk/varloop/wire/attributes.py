@@ -1,0 +1,212 @@
+"""CloudEvents' attributes and data, checked: what every binding of :mod:`varloop.wire.codec` has in common."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from varloop.errors import SchemaError, UsageError
+from varloop.events import BODIES, PREFIX, VERSION, Body, Claim, Event, event_id
+
+__all__ = [
+    "MAX_BYTES",
+    "OWN_SOURCE",
+    "RUN_ID",
+    "Types",
+    "Wire",
+    "attributes_of",
+    "decode_body",
+    "encode_body",
+    "event_of",
+    "foreign",
+    "require",
+]
+
+MAX_BYTES = 8 * 2**20
+"""largest event accepted from the wire; larger data belongs in the store, by claim check"""
+
+OWN_SOURCE = "varloop/"
+_SCHEMA = "urn:varloop:schema:"
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_JSON_TYPES = ("", "application/json")
+
+Types = Mapping[str, type[Body]]
+
+
+class Wire(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A CloudEvent in the JSON format; unknown extension attributes are ignored."""
+
+    specversion: str = ""
+    id: str = ""
+    source: str = ""
+    type: str = ""
+    subject: str = ""
+    time: str = ""
+    datacontenttype: str = ""
+    dataschema: str = ""
+    partitionkey: str = ""
+    pipeline: str = ""
+    iteration: int | str = 0
+    traceparent: str = ""
+    tracestate: str = ""
+    dataref: str = ""
+    data: msgspec.Raw = msgspec.Raw()
+
+
+_encoder = msgspec.json.Encoder()
+
+
+@lru_cache(maxsize=256)
+def _decoder(body: type[Body]) -> msgspec.json.Decoder[Body]:
+    return msgspec.json.Decoder(body)
+
+
+def encode_body(body: Body) -> bytes:
+    """A body as compact JSON.
+
+    :raises UsageError: if it holds something that is no JSON data, such as a NumPy array.
+    """
+    try:
+        return _encoder.encode(body)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise UsageError(
+            f"a {type(body).__name__} cannot become JSON: {error}",
+            hint="plain numbers, lists and strings only",
+        ) from error
+
+
+def decode_body(type: str, data: bytes | msgspec.Raw, types: Types = BODIES) -> Body:
+    """A body from JSON.
+
+    :raises SchemaError: if the type is unknown or the data does not fit its schema.
+    """
+    if type not in types:
+        raise SchemaError(f"unknown event type {type!r}", hint=f"known: {', '.join(sorted(types))}")
+    try:
+        return _decoder(types[type]).decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise SchemaError(f"the data of {type} does not fit its schema: {error}") from error
+
+
+def attributes_of(event: Event[Body]) -> dict[str, Any]:
+    """CloudEvents attributes of an event, all but ``iteration``; empty ones are left out on the wire."""
+    own = event.type.startswith(PREFIX)
+    return {
+        "specversion": "1.0",
+        "id": event.id,
+        "source": event.source,
+        "type": event.type,
+        "subject": event.run,
+        "time": datetime.fromtimestamp(event.time, UTC).isoformat().replace("+00:00", "Z"),
+        "datacontenttype": "application/json",
+        "dataschema": f"{_SCHEMA}{VERSION}:{event.type.removeprefix(PREFIX)}" if own else "",
+        "partitionkey": event.run,
+        "pipeline": event.pipeline,
+        "traceparent": event.traceparent,
+        "tracestate": event.tracestate,
+        "dataref": event.data.ref if isinstance(event.data, Claim) else "",
+    }
+
+
+def foreign(parse: Callable[[bytes], Any], data: bytes) -> Any:
+    """The one place where faults of foreign bytes become ours."""
+    if len(data) > MAX_BYTES:
+        raise SchemaError(
+            f"the event has {len(data)} bytes, at most {MAX_BYTES} are accepted",
+            hint="put large data into the store and send a reference",
+        )
+    try:
+        return parse(data)
+    except (ValueError, TypeError, LookupError, RecursionError, OverflowError) as error:
+        raise SchemaError(f"not a CloudEvent: {_brief(error)}") from error
+    except Exception as error:  # the cloudevents package's own tree
+        if not type(error).__module__.startswith("cloudevents."):
+            raise
+        raise SchemaError(f"not a valid CloudEvent: {_brief(error)}") from error
+
+
+def _brief(error: Exception) -> str:
+    return " ".join(str(error).split())[:256]
+
+
+def require(attribute: Callable[[str], object]) -> None:
+    """Refuse what lacks an attribute that every CloudEvent has."""
+    if missing := [name for name in ("specversion", "id", "source", "type") if not attribute(name)]:
+        raise SchemaError(
+            f"not a CloudEvent: {', '.join(missing)} missing",
+            hint="as headers ce-id and so on, or all of it in JSON as application/cloudevents+json",
+        )
+
+
+def event_of(wire: Wire, types: Types) -> Event[Body]:
+    """Check the attributes and decode the data."""
+    require(lambda name: getattr(wire, name))
+    _check(wire)
+    if wire.dataref:
+        body: Body = Claim(of=wire.type, ref=wire.dataref)
+        raw = encode_body(body)
+    else:
+        raw = bytes(wire.data)
+        foreign(bytes.decode, raw)  # all of it, also what no field reads: it is handed on as it is
+        body = decode_body(wire.type, raw, types)
+    event = Event(
+        id=wire.id,
+        source=wire.source,
+        run=wire.subject or wire.id,
+        data=body,
+        time=_time(wire.time),
+        pipeline=wire.pipeline or "default",
+        iteration=_integer(wire.iteration),
+        traceparent=wire.traceparent,
+        tracestate=wire.tracestate,
+        encoded=raw,
+    )
+    if not RUN_ID.fullmatch(event.run):
+        raise SchemaError(f"{event.run[:120]!r} is not a run id", hint=f"it must match {RUN_ID.pattern}")
+    expected = event_id(event.pipeline, event.run, event.iteration, event.type, raw)
+    if wire.source.startswith(OWN_SOURCE) and event.id != expected:
+        raise SchemaError(f"event {event.id[:64]} was altered on its way: its id does not match its content")
+    return event
+
+
+def _check(wire: Wire) -> None:
+    if wire.specversion != "1.0":
+        raise SchemaError(f"CloudEvents version {wire.specversion[:16]!r} is not supported, only 1.0")
+    if wire.datacontenttype.partition(";")[0].strip() not in _JSON_TYPES:
+        raise SchemaError(f"data of type {wire.datacontenttype[:64]!r}, expected application/json")
+    if max(map(len, (wire.id, wire.source, wire.type, wire.pipeline, wire.traceparent))) > 256:
+        raise SchemaError("a CloudEvents attribute is longer than 256 characters")
+    if len(wire.tracestate) > 512:
+        raise SchemaError("the attribute tracestate is longer than 512 characters")
+    schema = wire.dataschema
+    if schema.startswith(_SCHEMA) and not schema.startswith(f"{_SCHEMA}{VERSION}:"):
+        raise SchemaError(f"schema {schema[:64]!r} is not version {VERSION}", hint="use a matching varloop")
+
+
+def _time(text: str) -> float:
+    if not text:
+        return 0.0
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            raise ValueError("no time zone")
+        seconds = moment.timestamp()
+        datetime.fromtimestamp(seconds, UTC)  # the other way must be possible too
+    except (ValueError, OverflowError) as error:
+        raise SchemaError(f"time {text[:64]!r} is not an RFC 3339 timestamp") from error
+    return seconds
+
+
+def _integer(text: int | str) -> int:
+    try:
+        value = int(text)
+    except ValueError as error:
+        raise SchemaError(f"iteration {text!r:.64} is not an integer") from error
+    if not 0 <= value < 10**6:
+        raise SchemaError(f"iteration {value} is not in 0 … 999999")
+    return value

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+import toy
+from cli.program import RUN, Program
+from varloop.cli.status import LOOK, QUIET, poll
+from varloop.client import EmbeddedClient, embedded
+from varloop.context import Resources
+from varloop.errors import EventError
+from varloop.store.memory import MemoryStore
+from varloop.testing import FakeClock
+
+
+class Driver(FakeClock):
+    """A clock during whose sleep another process does something.
+
+    :param act: called at each sleep.
+    """
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        super().__init__()
+        self.sleeps: list[float] = []
+        self._act = act
+
+    def sleep(self, seconds: float) -> None:
+        """Let the other process act."""
+        self.sleeps.append(seconds)
+        super().sleep(seconds)
+        self._act()
+
+
+def test_status_tells_where_a_run_stands(program: Program) -> None:
+    """Pipeline, time of submission, result and shots of a completed run."""
+    program(*RUN, "--set", "shots=100")
+
+    head, *lines = program("status", "mine").stdout.splitlines()
+
+    assert head.startswith("run mine, pipeline toy, submitted 2")
+    assert lines[0] == "completed after 6 iterations: the budget of iterations is used up"
+    assert lines[-1] == "  shots       700"
+    assert "±" in lines[1]
+
+
+def test_status_of_a_stopped_run_says_how_to_go_on(program: Program) -> None:
+    """A run that has not ended comes with the exact command that resumes it."""
+    embedded(".varloop", [toy.app]).submit(toy.SPEC, run="mine", pipeline="toy")
+
+    lines = program("status", "mine", "--store", ".varloop").stdout.splitlines()
+
+    assert lines[1:] == [
+        "not ended, 0 iterations so far",
+        "  resume      varloop resume mine --store .varloop",
+    ]
+
+
+def test_status_of_a_failed_run_says_why(program: Program) -> None:
+    """Asking for the state of a failed run is no failure: exit code 0, with the reason."""
+    program(*RUN, "--set", "optimizer.options.broken=1", code=1)
+
+    assert "PermanentError in execute: the toy broke as told" in program("status", "mine").stdout
+
+
+def test_an_unknown_run_has_its_own_exit_code(program: Program) -> None:
+    """Exit code 3 and the store that was asked, for every command that takes a run."""
+    for command in ("status", "watch", "resume", "cancel", "report"):
+        result = program(command, "none", code=3)
+        assert result.stderr.startswith("error: run none: folder:"), command
+
+
+def test_what_is_no_run_id_is_a_wrong_command_line(program: Program) -> None:
+    """It is refused before any store is asked, with where to find the ids there are."""
+    for command in ("status", "watch", "resume", "cancel", "report"):
+        stderr = program(command, "../mine", code=2).stderr
+        assert stderr == "error: '../mine' is not a run id\n  try: varloop runs\n", command
+
+
+def test_runs_lists_the_newest_first(program: Program) -> None:
+    """All runs of the store with state, value and shots."""
+    program(*RUN)
+    program(*RUN[:4], "--run", "later", "--set", "shots=100")
+
+    lines = program("runs").stdout.splitlines()
+
+    assert lines[0].split() == ["run", "state", "iterations", "value", "shots", "submitted"]
+    assert [line.split()[:3] for line in lines[1:]] == [
+        ["later", "completed", "6"],
+        ["mine", "completed", "6"],
+    ]
+    assert [each["run"] for each in program.json("runs")] == ["later", "mine"]
+
+
+def test_a_damaged_run_hides_no_other(program: Program) -> None:
+    """It is listed as unreadable; asking for it says why."""
+    program(*RUN)
+    damaged = program.folder / ".varloop/runs/later/submitted"
+    damaged.parent.mkdir()
+    damaged.write_text("junk")
+
+    lines = program("runs").stdout.splitlines()
+    assert [line.split()[:2] for line in lines[1:]] == [["mine", "completed"], ["later", "unreadable"]]
+    assert "does not match its digest" in program("status", "later", code=1).stderr
+
+
+def test_an_empty_store_says_how_to_begin(program: Program) -> None:
+    """No runs is no error."""
+    assert program("runs").stdout == "no runs yet; start one:  varloop run h2\n"
+    assert program.json("runs") == []
+
+
+def test_watching_an_ended_run_shows_it_from_its_beginning(program: Program) -> None:
+    """Every iteration and the result, as when it ran."""
+    shown = program(*RUN).stdout.splitlines()[:-1]
+
+    assert program("watch", "mine").stdout.splitlines() == shown
+
+
+def test_watching_as_json_is_a_line_for_each_iteration(program: Program) -> None:
+    """Programs read one iteration a line."""
+    program(*RUN)
+
+    lines = [json.loads(line) for line in program("watch", "mine", "--json").stdout.splitlines()]
+
+    assert [line["iteration"] for line in lines] == list(range(7))
+    assert [line["final"] for line in lines] == [False] * 6 + [True]
+
+
+def test_watching_a_run_that_fails_fails(program: Program) -> None:
+    """Whoever waits for a result learns by the exit code that there is none."""
+    program(*RUN, "--set", "optimizer.options.broken=1", code=1)
+
+    assert "the toy broke as told" in program("watch", "mine", code=1).stderr
+
+
+@pytest.fixture
+def client() -> EmbeddedClient:
+    """A client of the toy pipeline in memory."""
+    return embedded(apps=[toy.app])
+
+
+def test_a_run_is_watched_while_another_process_drives_it(client: EmbeddedClient) -> None:
+    """Looking at the store now and then shows every iteration once, until the end."""
+    run = client.submit(toy.SPEC, pipeline="toy")
+    events = run.watch()
+    clock = Driver(lambda: next(events, None))
+
+    shown = list(poll(client.resources, run.id, clock, pytest.fail))
+
+    assert shown == run.history()
+    assert set(clock.sleeps) == {LOOK}
+
+
+def test_a_run_that_nobody_drives_is_noticed(client: EmbeddedClient) -> None:
+    """After a while without news it is said, once, and watching goes on."""
+    run = client.submit(toy.SPEC, pipeline="toy")
+    told: list[float] = []
+    clock = Driver(lambda: clock.now() > 3 * QUIET + FakeClock().now() and client.host.drain())
+
+    shown = list(poll(client.resources, run.id, clock, lambda: told.append(clock.now())))
+
+    assert [time - FakeClock().now() for time in told] == [pytest.approx(QUIET, abs=3 * LOOK)]
+    assert len(shown) == 7
+
+
+def test_watching_nothing_fails_at_once() -> None:
+    """An unknown run is an error before the first sleep."""
+    with pytest.raises(EventError, match="none"):
+        next(poll(Resources(MemoryStore()), "none", Driver(pytest.fail), pytest.fail))

@@ -1,0 +1,405 @@
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+import toy
+from core.toys import Toy
+from varloop import runs
+from varloop.app import App, Pipelines
+from varloop.client import EmbeddedClient, Run, embedded, submit
+from varloop.client.builder import build_spec
+from varloop.context import Context, Resources
+from varloop.errors import ConflictError, EventError, RunEnded, UsageError
+from varloop.events import CircuitExecuted, Event, ObjectiveEvaluated, RunCompleted, RunSubmitted
+from varloop.host.embedded import EmbeddedHost
+from varloop.spec import Budget, CircuitSpec, Energy, MaxCut, OptimizerSpec, RunSpec
+from varloop.store.folder import FolderStore
+from varloop.store.memory import MemoryStore
+from varloop.testing import FakeClock
+
+RING = MaxCut(edges=[(0, 1, 1.0), (1, 2, 1.0), (2, 0, 1.0)])
+
+
+def a_client(*apps: App, store: Any = None, **options: Any) -> EmbeddedClient:
+    """A client whose functions are the ones given."""
+    pipelines = Pipelines(apps)
+    resources = Resources(store if store is not None else MemoryStore(), FakeClock(), pipelines.types)
+    return EmbeddedClient(EmbeddedHost(pipelines, resources), **options)
+
+
+# ------------------------------------------------------------------ submitting
+
+
+def test_a_result_is_waited_for() -> None:
+    """Waiting for the result drives the run; asking again costs nothing."""
+    toy_app = Toy()
+    run = a_client(toy_app.app).submit({"start": 3.0})
+    result = run.result()
+
+    assert (result.value, result.iterations) == (0.25, 3)
+    calls = dict(toy_app.calls)
+    assert run.result() == result
+    assert toy_app.calls == calls
+
+
+def test_ids_are_the_clients() -> None:
+    """A run's id is the one given, or a new one from the client's source of ids."""
+    client = a_client(Toy().app, ids=iter(["first", "second"]).__next__)
+
+    assert [client.submit({"start": 1.0}).id for _ in range(2)] == ["first", "second"]
+    assert client.submit({"start": 1.0}, run="mine").id == "mine"
+    assert repr(client.run("mine")) == "Run('mine')"
+    assert a_client(Toy().app).submit({"start": 1.0}).id != a_client(Toy().app).submit({"start": 1.0}).id
+
+
+@pytest.mark.parametrize("id", ["a b", "a/b", "../a", ".hidden", "ä", "x" * 101, "a\n"])
+def test_an_id_that_cannot_travel(id: str) -> None:
+    """An id that no event could carry is refused before anything is stored."""
+    store = MemoryStore()
+    client = a_client(Toy().app, store=store)
+
+    with pytest.raises(UsageError, match="is not a run id"):
+        client.submit({"start": 1.0}, run=id)
+    assert list(store.keys()) == []
+
+
+def test_an_unknown_run() -> None:
+    """A run that was never submitted cannot be watched."""
+    with pytest.raises(EventError, match="run ghost: memory: knows no such run"):
+        a_client(Toy().app).run("ghost")
+
+
+@pytest.mark.parametrize("id", ["a b", "../../etc/passwd", ""])
+def test_an_id_that_cannot_be(id: str) -> None:
+    """Nor can one whose id is no id."""
+    with pytest.raises((EventError, UsageError)):
+        a_client(Toy().app).run(id)
+
+
+def test_the_same_spec_again_is_the_same_run() -> None:
+    """Submitting a spec twice under one id, as a struct or as plain data, is one run."""
+    toy_app = Toy()
+    client = a_client(toy_app.app)
+    spec = RunSpec(problem=RING, circuit=None)
+    client.submit({"start": 3.0, "spec": msgspec.to_builtins(spec)}, run="r")
+    client.submit({"start": 3.0, "spec": msgspec.json.decode(msgspec.json.encode(spec))}, run="r").result()
+
+    assert set(toy_app.calls.values()) == {1}
+
+
+def test_another_spec_is_a_conflict() -> None:
+    """Another spec under a taken id is refused at once, and the run goes on."""
+    client = a_client(Toy().app)
+    run = client.submit({"start": 3.0}, run="r")
+
+    with pytest.raises(ConflictError, match="run r: this run id belongs to another spec"):
+        client.submit({"start": 4.0}, run="r")
+    assert run.result().value == 0.25
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    """A spec may hold NumPy's numbers and arrays; they travel as plain ones."""
+    client = a_client(Toy().app)
+    run = client.submit({"start": np.float64(3.0), "notes": np.arange(3), "seed": np.int64(5)})
+
+    assert run.result().value == 0.25
+    assert client.resources.submitted(run.id).data.spec == {"start": 3.0, "notes": [0, 1, 2], "seed": 5}
+
+
+def test_what_no_spec_can_hold() -> None:
+    """A spec with something that is no plain data says so."""
+    with pytest.raises((UsageError, TypeError), match="object"):
+        a_client(Toy().app).submit({"start": object()})
+
+
+# ------------------------------------------------------------------ following
+
+
+def test_watching_drives_a_run() -> None:
+    """Every event of the run is told, from the submission to the end; each makes the next."""
+    toy_app = Toy(iterations=1)
+    watch = a_client(toy_app.app).submit({"start": 3.0}).watch()
+
+    assert next(watch).type == RunSubmitted.type
+    assert not toy_app.calls
+    assert [event.type.rpartition(".")[2] for event in watch] == [
+        *("encoded", "executed", "evaluated", "completed")
+    ]
+
+
+def test_two_runs_in_one_client() -> None:
+    """Runs of one client go on together, and each is told its own events and its end."""
+    client = a_client(Toy().app)
+    first, second = (client.submit({"start": start}) for start in (3.0, 5.0))
+
+    assert {event.run for event in first.watch()} == {first.id}
+    assert [type(event.data) for event in second.watch()][-1] is RunCompleted
+    assert (first.result().value, second.result().value) == (0.25, 1.0)
+
+
+def test_watching_a_run_that_has_ended() -> None:
+    """A run that has ended tells its end once more."""
+    run = a_client(Toy().app).submit({"start": 3.0})
+    result = run.result()
+
+    assert [event.data for event in run.watch()] == [result]
+
+
+def test_a_run_that_stopped() -> None:
+    """If nothing more will come, who waits is told so, with the reason if one is known and what to do."""
+    app = App()
+    client = a_client(app)
+    client.submit({"start": 3.0}, run="r")
+
+    with pytest.raises(
+        RunEnded, match=r"run r: the run stopped before its end \(varloop resume r, or resume\(\)"
+    ):
+        client.run("r").result()
+
+    @app.function(on=RunSubmitted)
+    def refuse(event: Event[RunSubmitted], ctx: Context) -> None:
+        raise EventError("not mine")
+
+    client = a_client(app)
+    with pytest.raises(RunEnded, match="before its end: not mine"):
+        client.submit({"start": 3.0}).result()
+
+
+def test_a_step_that_returns_nothing_is_named() -> None:
+    """A run that stops because a step returned no event says which step was called last."""
+    mine = App("mine")
+
+    @mine.function(on=CircuitExecuted, emits=ObjectiveEvaluated, pure=True)
+    def forgetful(event: Event[CircuitExecuted], ctx: Context) -> None:
+        pass
+
+    with pytest.raises(RunEnded, match=r"before its end: forgetful was called last, in iteration 0; did it"):
+        a_client(Toy().app, mine).submit({"start": 3.0}, pipeline=mine).result()
+
+
+def test_a_failed_run() -> None:
+    """Who waits for a failed run gets the reason, where it happened, all faults and what to do."""
+    run = embedded(apps=[toy.app]).submit({"problem": 5, "seed": -1, "initial": [2.0, 1.5]}, pipeline="toy")
+
+    with pytest.raises(RunEnded, match="SpecError in encode: the spec has 2 faults") as caught:
+        run.result()
+    assert caught.value.faults == (
+        "problem: Expected `object`, got `int`",
+        "seed: Expected `int` >= 0, got -1",
+    )
+    assert caught.value.run == run.id
+    assert "varloop check" in caught.value.hint
+
+
+def test_cancelling() -> None:
+    """A cancelled run has no result, and says why."""
+    toy_app = Toy(iterations=50)
+    run = a_client(toy_app.app).submit({"start": 3.0})
+    for number, _ in enumerate(run.watch()):
+        if number == 10:
+            run.cancel("changed my mind")
+
+    with pytest.raises(RunEnded, match=f"run {run.id}: cancelled: changed my mind"):
+        run.result()
+    assert len(toy_app.calls) < 20
+
+
+def test_cancelling_what_has_ended() -> None:
+    """A cancel that comes too late changes nothing."""
+    run = a_client(Toy().app).submit({"start": 3.0})
+    result = run.result()
+    run.cancel()
+    list(run.client.events(run.id))
+
+    assert run.result() == result
+
+
+def test_state_and_history() -> None:
+    """A run tells its state and its iterations, as the store knows them."""
+    run = embedded(apps=[toy.app]).submit(toy.SPEC, pipeline="toy")
+
+    assert (run.state().state, run.history()) == ("running", [])
+    run.result()
+    assert (run.state().state, len(run.history())) == ("completed", 7)
+
+
+# ------------------------------------------------------------------ resuming
+
+
+def test_another_process_resumes_a_run(tmp_path: Any) -> None:
+    """A run that was left in the middle goes on in another process, from the folder alone, to the same end."""
+    straight = a_client(Toy().app).submit({"start": 3.0}, run="r").result()
+    left = a_client(Toy().app, store=FolderStore(tmp_path)).submit({"start": 3.0}, run="r")
+    for number, _ in enumerate(left.watch()):
+        if number == 5:
+            break
+
+    second = Toy()
+    resumed = a_client(second.app, store=FolderStore(tmp_path)).run("r").resume()
+    assert isinstance(resumed, Run)
+    assert resumed.result() == straight
+    assert "encode r 0" not in second.calls
+
+
+def test_resuming_is_harmless() -> None:
+    """Resuming a run that runs, or has ended, changes nothing."""
+    toy_app = Toy()
+    run = a_client(toy_app.app).submit({"start": 3.0})
+    for number, _ in enumerate(run.watch()):
+        if number % 3 == 0:
+            run.resume()
+    result = run.resume().result()
+
+    assert result.value == 0.25
+    assert {count for name, count in toy_app.calls.items() if not name.startswith("postprocess")} == {1}
+
+
+# ------------------------------------------------------------------ specs and doors
+
+
+def test_a_spec_from_what_is_at_hand() -> None:
+    """What is given becomes the spec's fields; short forms stand for the long ones."""
+    circuit = CircuitSpec(library="real_amplitudes")
+
+    assert build_spec(circuit=circuit, observable=[("ZZ", 1.0)], optimizer="adam", budget=7) == RunSpec(
+        problem=Energy(observable=[("ZZ", 1.0)]),
+        circuit=circuit,
+        optimizer=OptimizerSpec(name="adam"),
+        budget=Budget(iterations=7),
+    )
+    full = build_spec(
+        problem=RING,
+        optimizer=OptimizerSpec(name="spsa", options={"a": 1}),
+        backend="aer:fake_torino",
+        shots=10,
+        seed=3,
+        budget=Budget(shots=1000),
+        initial=[0.1, 0.2],
+        gradient="spsa",
+        mitigation="readout",
+    )
+    assert full == RunSpec(
+        problem=RING,
+        optimizer=OptimizerSpec(name="spsa", options={"a": 1}),
+        backend="aer:fake_torino",
+        shots=10,
+        seed=3,
+        budget=Budget(shots=1000),
+        initial=[0.1, 0.2],
+        gradient="spsa",
+        mitigation="readout",
+    )
+
+
+def test_a_spec_from_qiskits_objects() -> None:
+    """A circuit and an operator of Qiskit's become QPY and labels with real coefficients."""
+    from qiskit.circuit.library import real_amplitudes
+    from qiskit.quantum_info import SparsePauliOp
+
+    from varloop.quantum.circuits import load
+
+    spec = build_spec(
+        circuit=real_amplitudes(2, reps=1), observable=SparsePauliOp(["ZX", "II"], [0.5, -1.0]), budget=1
+    )
+
+    assert spec.problem == Energy(observable=[("ZX", 0.5), ("II", -1.0)])
+    assert spec.circuit is not None
+    assert load(spec.circuit).num_parameters == 4
+    with pytest.raises(UsageError, match="not Hermitian: ZX has a complex coefficient"):
+        build_spec(circuit=real_amplitudes(2), observable=SparsePauliOp(["ZX"], [0.5j]))
+
+
+def test_kinds_of_observables() -> None:
+    """A Pauli or its label is an observable of one term; terms are taken as they are."""
+    from qiskit.quantum_info import Pauli, PauliList
+
+    def terms(observable: Any) -> Any:
+        problem = build_spec(observable=observable).problem
+        assert isinstance(problem, Energy)
+        return problem.observable
+
+    assert terms("ZX") == terms(Pauli("ZX")) == terms((("ZX", 1.0),)) == [("ZX", 1.0)]
+    assert terms(PauliList(["ZX", "IY"])) == [("ZX", 1.0), ("IY", 1.0)]
+
+
+def unbound() -> Any:
+    """An operator with a free coefficient."""
+    from qiskit.circuit import Parameter
+    from qiskit.quantum_info import SparsePauliOp
+
+    return SparsePauliOp(["Z"], np.array([Parameter("J")]))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"observable": np.eye(2)}, "the observable is a ndarray, expected a SparsePauliOp"),
+        ({"observable": {"Z": 1.0}}, "the observable is a dict, expected a SparsePauliOp"),
+        ({"observable": unbound}, "the observable has coefficients with free parameters"),
+        ({"circuit": "efficient_su2"}, "the circuit is a str, expected a QuantumCircuit"),
+        ({"initial": np.zeros((1, 2))}, "initial: .*flat list of numbers"),
+        ({"initial": "small"}, "initial: could not convert string to float"),
+    ],
+)
+def test_what_is_no_circuit_observable_or_point(given: dict[str, Any], message: str) -> None:
+    """An argument of the wrong kind is named, with what is expected."""
+    observable = given.get("observable", "Z")
+    with pytest.raises(UsageError, match=message):
+        build_spec(**{**given, "observable": observable() if callable(observable) else observable})
+
+
+def test_a_budget_of_numpys() -> None:
+    """An integer of any kind is a number of iterations."""
+    assert build_spec(problem=RING, budget=np.int64(7)).budget == Budget(iterations=7)  # type: ignore[arg-type]
+
+
+def test_submitting_to_a_pipeline_that_is_not_here() -> None:
+    """Nothing is stored for a pipeline that nobody would serve."""
+    client = a_client(Toy().app)
+
+    with pytest.raises(UsageError, match="no pipeline 'mine' here, only default"):
+        client.submit({"start": 3.0}, pipeline=App("mine"))
+    assert list(client.resources.store.keys()) == []
+
+
+def test_help_suffices() -> None:
+    """The help on `submit` names every argument with its default, and says what each one means."""
+    names = inspect.signature(submit).parameters
+    assert all(f":param {name}: " in (submit.__doc__ or "") for name in names)
+    assert {**inspect.signature(build_spec).parameters}.items() <= names.items()
+
+
+@pytest.mark.parametrize("given", [{}, {"observable": [("Z", 1.0)], "problem": RING}])
+def test_one_thing_is_minimised(given: dict[str, Any]) -> None:
+    """A spec has either an observable or a problem."""
+    with pytest.raises(UsageError, match="either an observable or a problem"):
+        build_spec(**given)
+
+
+def test_submit_does_it_all(tmp_path: Any) -> None:
+    """One call submits to this process; a folder keeps the run for any other."""
+    app = App("double")
+
+    @app.function(on=CircuitExecuted, emits=ObjectiveEvaluated, pure=True)
+    def doubled(event: Event[CircuitExecuted], ctx: Context) -> ObjectiveEvaluated:
+        values = [2 * value for value in event.data.values or []]
+        return ObjectiveEvaluated(memo=event.data.request.memo, values=values, errors=[0.0] * len(values))
+
+    what: dict[str, Any] = {
+        "circuit": CircuitSpec(library="real_amplitudes", options={"num_qubits": 1, "reps": 0}),
+        "observable": [("Z", 1.0)],
+        "initial": [1.0],
+        "optimizer": "rotosolve",
+        "budget": 3,
+    }
+    plain = submit(**what).result()
+    run = submit(**what, store=tmp_path, run="mine", pipeline=app)
+
+    assert run.result().value == pytest.approx(2 * plain.value)
+    assert plain.value == pytest.approx(-1.0)
+    assert runs.state(Resources(FolderStore(tmp_path)), "mine").pipeline == "double"

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import toy
+from core.toys import Toy, cancellation, invoker, submission
+from varloop import runs
+from varloop.app import App, Pipelines
+from varloop.client import EmbeddedClient
+from varloop.context import Context, Resources
+from varloop.errors import EventError
+from varloop.events import Event, RunCancelled, RunCompleted, RunFailed, RunSubmitted
+from varloop.host import load_pipelines
+from varloop.host.embedded import EmbeddedHost
+from varloop.journal import Record, write_record
+from varloop.store import Store
+from varloop.store.memory import MemoryStore
+from varloop.testing import FakeClock
+from varloop.wire.claims import LIMIT
+
+
+def a_host(store: Store, *apps: App) -> EmbeddedHost:
+    """A process of its own over a store: with the functions given, or the installed ones and the toy's."""
+    pipelines = Pipelines(apps) if apps else load_pipelines([toy.app])
+    return EmbeddedHost(pipelines, Resources(store, FakeClock(), pipelines.types))
+
+
+def drive(host: EmbeddedHost, *, deliveries: int = 10**6) -> list[Event[Any]]:
+    """Deliver what is on the bus, as many events as told."""
+    events = []
+    for event in host.run():
+        events.append(event)
+        if len(events) == deliveries:
+            break
+    return events
+
+
+def a_toy_run(store: Store, *, deliveries: int = 10**6, **changes: Any) -> Resources:
+    """A run of the toy pipeline that was driven so far; the resources of another process."""
+    client = EmbeddedClient(a_host(store), ids=lambda: "r")
+    client.submit({**toy.SPEC, **changes}, pipeline="toy")
+    drive(client.host, deliveries=deliveries)
+    return a_host(store).resources
+
+
+def test_a_run_that_was_just_submitted() -> None:
+    """Before its first step a run is running, with nothing to show."""
+    resources = a_toy_run(MemoryStore(), deliveries=1)
+
+    assert runs.state(resources, "r") == runs.RunState(
+        run="r", state="running", pipeline="toy", submitted=1_800_000_000.0, iterations=0
+    )
+    assert runs.history(resources, "r") == []
+    assert runs.calls(resources, "r") == []
+    assert runs.ending(resources, "r") is None
+    assert runs.finished(resources, "r", 0) is None
+
+
+def test_a_run_under_way() -> None:
+    """A run is known by the last iteration that was finished."""
+    resources = a_toy_run(MemoryStore(), deliveries=11)
+    state, history = runs.state(resources, "r"), runs.history(resources, "r")
+
+    assert (state.state, state.iterations, state.outcome) == ("running", 3, None)
+    assert [step.iteration for step in history] == [0, 1, 2]
+    assert state.value == history[-1].value == min(step.value for step in history)
+    assert history[1] == runs.finished(resources, "r", 1)
+
+
+def test_a_completed_run() -> None:
+    """A completed run has its result, and all its iterations and calls in order."""
+    resources = a_toy_run(MemoryStore(), shots=100)
+    state, history = runs.state(resources, "r"), runs.history(resources, "r")
+
+    assert state.state == "completed"
+    assert isinstance(state.outcome, RunCompleted)
+    assert (state.iterations, state.shots) == (state.outcome.iterations, state.outcome.shots) == (6, 700)
+    assert [step.shots for step in history] == [100 * n for n in range(1, 8)]
+    assert all(step.error == 0.1 for step in history)
+    assert [step.best for step in history][:6] == [
+        min(step.value for step in history[: n + 1]) for n in range(6)
+    ]
+    assert [call.function for call in runs.calls(resources, "r")][:4] == [
+        *("encode", "execute", "postprocess", "optimize")
+    ]
+    assert len(runs.calls(resources, "r")) == 1 + 3 * 7
+
+
+def test_a_failed_run() -> None:
+    """A failed run says why, and keeps what it had."""
+    broken = {"optimizer": {"name": "spsa", "options": {"broken": 2}}}
+    state = runs.state(a_toy_run(MemoryStore(), **broken), "r")
+
+    assert (state.state, state.iterations) == ("failed", 2)
+    assert isinstance(state.outcome, RunFailed)
+    assert state.outcome.hint == "do not tell it to"
+
+
+def test_a_cancelled_run() -> None:
+    """A cancelled run says so."""
+    store, app = MemoryStore(), Toy().app
+    host = a_host(store, app)
+    host.publish(submission())
+    drive(host, deliveries=1)
+    host.publish(cancellation())
+    drive(host)
+
+    assert runs.STATES[type(runs.ending(host.resources, "r").data)] == "cancelled"  # type: ignore[union-attr]
+
+
+def test_an_unknown_run() -> None:
+    """Asking for a run that was never submitted names it."""
+    resources = a_host(MemoryStore()).resources
+
+    for ask in (runs.state, runs.pending):
+        with pytest.raises(EventError, match="run ghost: memory: knows no such run"):
+            ask(resources, "ghost")
+
+
+def test_what_cannot_be_read_hides_no_run() -> None:
+    """Among all runs, a damaged one and what is no run at all are told as such, last."""
+    store = MemoryStore()
+    resources = a_toy_run(store)
+    store.put("runs/broken/submitted", b"no event")
+    store.put("runs/stray", b"")
+
+    assert [(each.run, each.state) for each in runs.states(resources)] == [
+        ("r", "completed"),
+        ("broken", "unreadable"),
+        ("stray", "unreadable"),
+    ]
+
+
+def test_an_end_too_large_for_an_event() -> None:
+    """An end that travels as a claim is an end all the same: for its state, its result and who waits."""
+    app = App()
+    large = [0.1 + index for index in range(10_000)]
+
+    @app.function(on=RunSubmitted, emits=RunCompleted)
+    def encode(event: Event[RunSubmitted], ctx: Context) -> RunCompleted:
+        return RunCompleted(value=0.0, error=0.0, parameters=large, iterations=0, shots=0, reason="converged")
+
+    store = MemoryStore()
+    run = EmbeddedClient(a_host(store, app)).submit({"start": 1.0}, run="r")
+    *_, end = run.watch()
+
+    assert isinstance(end.data, RunCompleted)
+    assert end.data.parameters == run.result().parameters == large
+    assert runs.state(a_host(store, app).resources, "r").outcome == end.data
+    assert len(store.get("runs/r/journal/end")) < LIMIT
+
+
+# ------------------------------------------------------------------ setting a stopped run going again
+
+
+@pytest.mark.parametrize("deliveries", range(12))
+def test_pending_events_resume_a_run_from_anywhere(deliveries: int) -> None:
+    """However far a run came, the events it waits for bring it to the same end, and no step runs twice."""
+    toy_app = Toy()
+    straight = a_host(MemoryStore(), toy_app.app)
+    straight.publish(submission())
+    (expected,) = [event for event in drive(straight) if isinstance(event.data, RunCompleted)]
+
+    store, again = MemoryStore(), Toy()
+    first = a_host(store, again.app)
+    first.resources.register(submission())
+    if deliveries:
+        first.publish(submission())
+        drive(first, deliveries=deliveries)
+
+    second = a_host(store, again.app)
+    for event in runs.pending(second.resources, "r"):
+        second.publish(event)
+    drive(second)
+    assert runs.ending(second.resources, "r") == expected
+    assert {count for name, count in again.calls.items() if not name.startswith("postprocess")} == {1}
+    assert runs.pending(second.resources, "r") == []
+
+
+def test_pending_is_short_however_long_the_run() -> None:
+    """To resume a long run, only its last two iterations are published again."""
+    store = MemoryStore()
+    host = a_host(store, Toy(iterations=50).app)
+    host.publish(submission())
+    drive(host, deliveries=120)
+
+    assert len(runs.pending(host.resources, "r")) <= 4
+
+
+def test_notes_of_a_step_are_no_records() -> None:
+    """What a step computed once for itself is not mistaken for a step's outcome."""
+    store = MemoryStore()
+    host = invoker(Toy().app, store=store)
+    (encoded,) = host.invoke(submission()).events
+    Context(host.resources, encoded, "execute").once("note", lambda: {"events": "none"})
+
+    assert [event.id for event in runs.pending(host.resources, "r")] == [encoded.id]
+
+
+def test_a_half_done_cancel_is_pending() -> None:
+    """A process that died between voiding the next job and ending the run leaves a run that can be ended."""
+    store = MemoryStore()
+    invoker(Toy().app, store=store).invoke(submission())
+    assert store.create("runs/r/journal/000000/execute", write_record(Record()))
+
+    host = a_host(store, Toy().app)
+    for event in runs.pending(host.resources, "r"):
+        host.publish(event)
+    drive(host)
+
+    end = runs.ending(host.resources, "r")
+    assert end is not None
+    assert isinstance(end.data, RunCancelled)
