@@ -6,6 +6,8 @@ LOCKED := .venv/.locked
 INSTALLED := .venv/.installed
 STEPS := $(wildcard functions/*/function)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+  --custom-compile-command "make lock"
 
 # Many small processes share the machine; threads inside NumPy's BLAS would only fight each other.
 export OPENBLAS_NUM_THREADS := 1
@@ -40,8 +42,6 @@ lint: style types layers ## style, types and layers, without running anything
 style: $(INSTALLED)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	@find sdk functions/*/function -name '*.py' | xargs wc -l | \
-	  awk '$$1 > 300 && $$2 != "total" { print $$2 ": " $$1 " lines; a module has at most 300"; long = 1 } END { exit long }'
 
 # Each step is a package named `function` in its own project, so each gets its own call.
 types: $(INSTALLED)
@@ -70,19 +70,16 @@ bench: $(INSTALLED) ## varloop beside its peers, as a table
 bench-kafka: $(INSTALLED) .venv-bench/.installed ## the loop on Kafka and S3 beside Ray, Prefect and FastStream
 	$(BIN)/python benchmarks/kafka.py --peers .venv-bench/bin/python --services "$(SERVICES)" --output benchmarks/results/kafka.md
 
-.venv-bench/.installed: pyproject.toml
+.venv-bench/.installed: benchmarks/requirements.lock
 	@echo "Installing the peers into .venv-bench (once; about a minute on a fast line)"
-	@$(PYTHON) -m venv .venv-bench
-	@.venv-bench/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-	@.venv-bench/bin/python -m pip install --quiet --group bench
+	@$(PYTHON) -m venv --clear .venv-bench
+	@.venv-bench/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes --requirement $<
 	@touch $@
 
-lock: ## choose the versions of requirements.lock anew, and those of the functions' images within them
-	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	@$(PIP) uv
-	$(BIN)/uv pip compile pyproject.toml --output-file requirements.lock --upgrade --quiet \
-	  --universal --python-version 3.11 --extra kafka --extra s3 --extra ibm --extra qasm3 --group dev \
-	  --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
+lock: $(INSTALLED) ## choose the versions of requirements.lock anew, and those of the functions' images within them
+	$(COMPILE) --upgrade --all-extras --group dev --output-file requirements.lock pyproject.toml
+	$(COMPILE) --upgrade --group bench --output-file benchmarks/requirements.lock
+	echo hatchling | $(COMPILE) --no-header --constraint requirements.lock --output-file sdk/varloop/deploy/backend.lock -
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/base-image --lock
 
 clean: ## remove everything that was built or installed

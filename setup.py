@@ -7,7 +7,7 @@ at the same time the package ``function`` that Knative's func runtime imports. O
 from setuptools import find_packages, setup
 
 STEPS = ("encode", "execute", "postprocess", "optimize")
-FOLDERS = {"varloop": "sdk/varloop"} | {
+FOLDERS = {"varloop": "sdk/varloop", "varloop.docs": "docs"} | {
     f"varloop_functions.{step}": f"functions/{step}/function" for step in STEPS
 }
 

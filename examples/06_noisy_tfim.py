@@ -1,7 +1,7 @@
 """A transverse-field Ising chain on a noisy device, with and without readout mitigation.
 
 H = −J Σ Z Z − h Σ X with J = h = 1 on 4 open sites; exact ground energy −4.758770. The device is a
-simulation of ibm_torino from its calibration data; needs `pip install 'varloop[ibm]'`.
+simulation of ibm_torino from its calibration data; needs the extra `ibm`.
 """
 
 from qiskit.circuit.library import efficient_su2

@@ -21,6 +21,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from varloop.support.installation import install_line
+
 __all__ = [
     "CircuitError",
     "ConflictError",
@@ -68,7 +70,7 @@ class MissingExtra(UsageError):
     """An optional dependency is needed here and not installed."""
 
     def __init__(self, module: str, extra: str) -> None:
-        super().__init__(f"{module} is not installed", hint=f"pip install 'varloop[{extra}]'")
+        super().__init__(f"{module} is not installed", hint=install_line(extra))
 
 
 class DeployError(VarloopError):

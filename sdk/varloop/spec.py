@@ -162,7 +162,9 @@ def parse(data: object, *checks: Check) -> RunSpec:
     for check in checks:
         faults += check(sound)
     if faults:
-        raise SpecError(faults, hint="docs/spec.md has every field; `varloop check` finds faults early")
+        raise SpecError(
+            faults, hint="every field is in `varloop docs spec`; `varloop check` finds faults early"
+        )
     return RunSpec(**parts)
 
 

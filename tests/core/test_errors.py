@@ -76,7 +76,7 @@ def test_no_error_stands_outside_the_tree() -> None:
         (VarloopError("it broke", hint="mend it", run="r"), "run r: it broke (mend it)"),
         (SpecError(["a: b"]), "the spec has 1 fault: a: b"),
         (SpecError(["a: b", "c: d"], run="r"), "run r: the spec has 2 faults: a: b; c: d"),
-        (MissingExtra("minio", "s3"), "minio is not installed (pip install 'varloop[s3]')"),
+        (MissingExtra("minio", "s3"), "minio is not installed (pip install 'certifi' 'minio>=7.2')"),
         (StoreUnavailable("asleep"), "asleep"),
         (RunEnded("cancelled", run="r", faults=["a"]), "run r: cancelled"),
     ],

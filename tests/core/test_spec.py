@@ -212,7 +212,9 @@ def test_checks_see_what_could_be_read() -> None:
 
 def test_the_error_tells_what_to_do() -> None:
     """The message has the count, the faults and a command."""
-    with pytest.raises(SpecError, match=r"the spec has 2 faults: .*; .* \(docs/spec.md has every field"):
+    with pytest.raises(
+        SpecError, match=r"the spec has 2 faults: .*; .* \(every field is in `varloop docs spec`"
+    ):
         parse({**SPEC, "seed": -1, "shots": 0})
 
 

@@ -161,7 +161,9 @@ def test_a_missing_extra_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
         raise MissingExtra("qiskit-ibm-runtime", "ibm")
 
     monkeypatch.setattr(Backends, "get", refuse)
-    assert faults() == ["backend: qiskit-ibm-runtime is not installed (pip install 'varloop[ibm]')"]
+    assert faults() == [
+        "backend: qiskit-ibm-runtime is not installed (pip install 'qiskit-ibm-runtime>=0.40')"
+    ]
 
 
 def test_the_report_of_an_exact_run() -> None:

@@ -15,10 +15,11 @@ from varloop.app import STEPS
 from varloop.cli import common
 from varloop.cli.root import FAILED
 from varloop.errors import VarloopError
+from varloop.support.installation import AGAIN, extras, install_line
 from varloop.support.masking import mask
 from varloop.support.numbers import duration
 
-__all__ = ["Finding", "doctor_command", "extras"]
+__all__ = ["Finding", "doctor_command"]
 
 MARKS = {
     "ok": click.style("ok     ", fg="green"),
@@ -44,7 +45,7 @@ class Finding(msgspec.Struct, frozen=True):
 @common.json_option
 def doctor_command(cluster: bool, store: str, as_json: bool) -> None:
     """Is everything here that varloop needs, and what to do if not."""
-    findings = [_python(), *_packages(), _functions(), _simulator(), _store(store), *extras()]
+    findings = [_python(), *_packages(), _functions(), _simulator(), _store(store), *_extras()]
     if as_json:
         common.emit_json(findings)
     else:
@@ -69,7 +70,7 @@ def _packages() -> Iterator[Finding]:
     for name in ("varloop", *REQUIRED):
         version = _version(name)
         if version is None:
-            yield Finding(name, "bad", "not installed", "pip install varloop")
+            yield Finding(name, "bad", "not installed", AGAIN)
         else:
             yield Finding(name, "ok", version)
 
@@ -81,7 +82,7 @@ def _functions() -> Finding:
             "functions",
             "bad",
             f"{', '.join(sorted(missing))} missing",
-            "pip install --force-reinstall varloop",
+            AGAIN,
         )
     return Finding("functions", "ok", ", ".join(sorted(found)))
 
@@ -126,24 +127,14 @@ def _store(url: str) -> Finding:
     return Finding("store", "ok", f"{store.url}, writable")
 
 
-def extras() -> Iterator[Finding]:
-    """What each extra adds, from varloop's own metadata."""
-    needs: dict[str, list[str]] = {}
-    for line in metadata.requires("varloop") or ():
-        requirement, _, marker = line.partition(";")
-        name = re.split(r"[^A-Za-z0-9._-]", requirement.strip(), maxsplit=1)[0]
-        for extra in re.findall(r"extra == ['\"]([\w-]+)['\"]", marker):
-            if name != "varloop":
-                needs.setdefault(extra, []).append(name)
-    for extra, names in needs.items():
-        missing = [name for name in names if _version(name) is None]
+def _extras() -> Iterator[Finding]:
+    """What each extra adds."""
+    for extra, requirements in extras().items():
+        names = [re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0] for requirement in requirements]
+        missing = any(_version(name) is None for name in names)
         detail = ", ".join(f"{name} {_version(name) or 'missing'}" for name in names)
-        yield Finding(
-            f"[{extra}]",
-            "absent" if missing else "ok",
-            detail,
-            f"pip install 'varloop[{extra}]'" if missing else "",
-        )
+        todo = install_line(extra) if missing else ""
+        yield Finding(f"[{extra}]", "absent" if missing else "ok", detail, todo)
 
 
 def _version(name: str) -> str | None:

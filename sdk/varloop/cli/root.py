@@ -42,6 +42,7 @@ COMMANDS = {
     "new": "varloop.cli.new:new_command",
     "deploy": "varloop.deploy.commands:deploy",
     "undeploy": "varloop.deploy.commands:undeploy",
+    "docs": "varloop.cli.docs:docs_command",
     "doctor": "varloop.cli.doctor:doctor_command",
     "completion": "varloop.cli.completion:completion_command",
 }

@@ -11,7 +11,8 @@ from varloop.deploy.project import Project
 
 __all__ = ["build"]
 
-BACKEND = "hatchling==1.28.0"
+BACKEND = Path(__file__).with_name("backend.lock")
+"""what builds func's scaffolding, with hashes (`make lock`)"""
 
 
 def build(project: Project, registry: str) -> str:
@@ -54,5 +55,6 @@ def _backend(work: Path) -> str:
     """A folder with the build backend of func's scaffolding, installed once."""
     folder = (work / "backend").absolute()
     if not (folder / "hatchling").is_dir():
-        run(sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), BACKEND)
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
+        run(*pip, "--target", str(folder), "--requirement", str(BACKEND))
     return str(folder)

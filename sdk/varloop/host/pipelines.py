@@ -7,6 +7,7 @@ from importlib.metadata import entry_points
 
 from varloop.app import App, Pipelines
 from varloop.errors import UsageError
+from varloop.support.installation import AGAIN
 
 __all__ = ["load_pipelines"]
 
@@ -20,5 +21,5 @@ def load_pipelines(apps: Iterable[App] = ()) -> Pipelines:
     """
     installed = [point.load() for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)]
     if not installed:
-        raise UsageError("no functions are installed", hint="pip install varloop")
+        raise UsageError("no functions are installed", hint=AGAIN)
     return Pipelines([*installed, *apps])

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from varloop.errors import MissingExtra, SpecError
 from varloop.events import Samples
+from varloop.support.installation import install_line
 
 if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
@@ -129,7 +130,7 @@ def _make(name: str) -> Backend:
 def _like(name: str) -> str:
     """Devices whose names are like this one."""
     if importlib.util.find_spec("qiskit_ibm_runtime") is None:
-        return " (pip install 'varloop[ibm]')"
+        return f" ({install_line('ibm')})"
     from varloop.quantum.backends.noisy import devices
 
     known = [device.removeprefix("fake_") for device in devices()]
