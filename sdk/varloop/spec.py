@@ -28,6 +28,7 @@ __all__ = [
     "RunSpec",
     "digest",
     "parse",
+    "summary",
     "told",
 ]
 
@@ -166,6 +167,13 @@ def parse(data: object, *checks: Check) -> RunSpec:
             faults, hint="every field is in `varloop docs spec`; `varloop check` finds faults early"
         )
     return RunSpec(**parts)
+
+
+def summary(spec: RunSpec) -> str:
+    """How a run goes, in a line."""
+    shots = f"{spec.shots:,} shots" if spec.shots else "exact"
+    kind = spec.problem.__struct_config__.tag
+    return f"{kind} on {spec.backend}, {shots}, {spec.optimizer.name}, seed {spec.seed}"
 
 
 def _field(fault: str) -> str:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from varloop.cli.text import ago, sparkline, step
-from varloop.support.numbers import count, duration, rounded, share, with_error
+from varloop.support.numbers import count, duration, fixed, rounded, share, with_error
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,8 @@ from varloop.support.numbers import count, duration, rounded, share, with_error
         (2.5e8, 0.0, "2.5e+08"),
         (float("nan"), 0.1, "nan"),
         (1.0, float("nan"), "1.000000"),
+        (-3e300, 0.5, "-3e+300 ± 0.5"),
+        (0.25, 5e-324, "0.25 ± 4.9e-324"),
     ],
 )
 def test_a_value_has_the_digits_its_error_leaves(value: float, error: float, text: str) -> None:
@@ -78,3 +80,11 @@ def test_small_words() -> None:
         "2 h ago",
         "2 d ago",
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(3.14159265, "3.1416"), (-1e-9, "-0.0000"), (-1e300, "-1e+300"), (1e6, "1e+06")]
+)
+def test_a_number_is_never_hundreds_of_digits_long(value: float, text: str) -> None:
+    """What is large has a power of ten."""
+    assert fixed(value, 4) == text

@@ -18,6 +18,7 @@ from varloop.events import (
     ObjectiveEvaluated,
     ParametersProposed,
     Request,
+    RunCancelled,
     RunCompleted,
     RunFailed,
     RunSubmitted,
@@ -27,7 +28,7 @@ from varloop.events import (
 )
 from varloop.wire.codec import encode_body
 
-__all__ = ["events", "http", "structured", "text"]
+__all__ = ["ends", "events", "http", "structured", "text"]
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -38,6 +39,21 @@ memos = st.builds(Memo, text, text)
 points = {"template": text, "points": st.lists(vectors, max_size=3), "gradient": text, "memo": memos}
 solutions = st.builds(Solution, bits=text, cost=numbers, probability=numbers)
 plain = st.recursive(st.none() | st.booleans() | numbers | text, lambda inner: st.lists(inner, max_size=3))
+
+ends: st.SearchStrategy[Body] = st.one_of(
+    st.builds(
+        RunCompleted,
+        value=numbers,
+        error=numbers,
+        parameters=vectors,
+        iterations=counts,
+        shots=counts,
+        reason=text,
+        solution=st.none() | solutions,
+    ),
+    st.builds(RunFailed, error=text, detail=text, hint=text, faults=st.lists(text, max_size=3)),
+    st.builds(RunCancelled, reason=text),
+)
 
 bodies: st.SearchStrategy[Body] = st.one_of(
     st.builds(RunSubmitted, spec=st.dictionaries(text, plain, max_size=3)),
@@ -75,17 +91,7 @@ bodies: st.SearchStrategy[Body] = st.one_of(
         shots=counts,
         solution=st.none() | solutions,
     ),
-    st.builds(
-        RunCompleted,
-        value=numbers,
-        error=numbers,
-        parameters=vectors,
-        iterations=counts,
-        shots=counts,
-        reason=text,
-        solution=st.none() | solutions,
-    ),
-    st.builds(RunFailed, error=text, detail=text, hint=text, faults=st.lists(text, max_size=3)),
+    ends,
     st.builds(CancelRequested, reason=text),
     st.builds(
         Claim, of=st.just(RunCompleted.type), ref=st.from_regex(r"objects/[0-9a-f]{64}", fullmatch=True)

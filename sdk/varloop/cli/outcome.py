@@ -9,7 +9,7 @@ from varloop.cli.root import FAILED
 from varloop.errors import RunEnded
 from varloop.events import RunCancelled, RunCompleted, RunFailed
 from varloop.runs import RunState
-from varloop.support.numbers import count, with_error
+from varloop.support.numbers import count, fixed, with_error
 
 __all__ = ["finish", "print_state", "trouble"]
 
@@ -45,7 +45,7 @@ def print_state(state: RunState) -> None:
 
 def _result(result: RunCompleted) -> None:
     _row("value", with_error(result.value, result.error) + ("" if result.error else " (exact)"))
-    parameters = " ".join(f"{each:.4f}" for each in result.parameters[:MANY])
+    parameters = " ".join(fixed(each, 4) for each in result.parameters[:MANY])
     more = len(result.parameters) - MANY
     _row("parameters", parameters + (f" and {more} more" if more > 0 else ""))
     if result.solution is not None:

@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Protocol, Self, TextIO
 import click
 
 from varloop.cli import text
+from varloop.errors import SpecError
 from varloop.runs import Iteration
-from varloop.spec import RunSpec
+from varloop.spec import RunSpec, summary
 from varloop.support.clock import Clock
 from varloop.support.numbers import duration, rounded, with_error
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
     from rich.table import Table
+
+    from varloop.context import Resources
 
 __all__ = ["Each", "Lines", "Plan", "Screen", "Silent", "View", "view"]
 
@@ -43,19 +46,16 @@ class Plan:
     run: str
     spec: RunSpec
 
-    @property
-    def facts(self) -> str:
-        """How it runs, in a line."""
-        spec = self.spec
-        shots = f"{spec.shots:,} shots" if spec.shots else "exact"
-        return f"{spec.problem.__struct_config__.tag} on {spec.backend}, {shots}, {spec.optimizer.name}, seed {spec.seed}"
 
-
-def view(plan: Plan, clock: Clock, *, quiet: bool) -> View:
-    """The view for where the output goes. A quiet one leaves standard output to the result."""
+def view(resources: Resources, run: str, *, quiet: bool) -> View:
+    """The view of a run for where the output goes. A quiet one leaves standard output to the result."""
+    try:
+        plan = Plan(run, resources.spec(run))
+    except SpecError:  # it fails at once, or belongs to a pipeline whose specs are others
+        return Silent() if quiet else Each(text.line)
     stream = sys.stderr if quiet else sys.stdout
     if stream.isatty():
-        return Screen(plan, clock, stream)
+        return Screen(plan, resources.clock, stream)
     return Silent() if quiet else Lines(plan)
 
 
@@ -92,7 +92,7 @@ class Lines(Silent):
         self._shown: Iteration | None = None
 
     def __enter__(self) -> Self:
-        click.echo(f"run {self._plan.run}: {self._plan.facts}")
+        click.echo(f"run {self._plan.run}: {summary(self._plan.spec)}")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -148,7 +148,9 @@ class Screen:
         rows = Table.grid(padding=(0, 2))
         rows.add_column(style="dim", no_wrap=True)
         rows.add_column(no_wrap=True)
-        yield Text.assemble(("run ", "dim"), (self._plan.run, "bold"), (f"  {self._plan.facts}", "dim"))
+        yield Text.assemble(
+            ("run ", "dim"), (self._plan.run, "bold"), (f"  {summary(self._plan.spec)}", "dim")
+        )
         done = sum(not each.final for each in self._iterations)
         bar = ProgressBar(total=total, completed=done, width=max(width - 24, 10))
         line = Table.grid(padding=(0, 1))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from varloop.cli import common, outcome, specs
-from varloop.cli.progress import Plan, view
+from varloop.cli.progress import view
 from varloop.cli.root import INTERRUPTED
 
 if TYPE_CHECKING:
@@ -73,10 +73,8 @@ def resume_command(run: str, apps: tuple[str, ...], store: str, as_json: bool) -
 
 def _drive(client: EmbeddedClient, run: Run, as_json: bool) -> None:
     """Watch a run to its end, and tell it."""
-    clock = client.resources.clock
-    plan = Plan(run.id, client.resources.spec(run.id))
     try:
-        with view(plan, clock, quiet=as_json) as screen:
+        with view(client.resources, run.id, quiet=as_json) as screen:
             for iteration in _iterations(client, run):
                 screen.show(iteration)
     except KeyboardInterrupt:

@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from varloop.cli import common, outcome, text
-from varloop.cli.progress import Each, Plan, View, view
+from varloop.cli.progress import Each, View, view
 from varloop.cli.root import INTERRUPTED
 from varloop.support.numbers import stamp, with_error
 
@@ -112,7 +112,7 @@ def watch_command(run: str, server: str | None, store: str, as_json: bool) -> No
 
     clock = SystemClock()
     try:
-        with _screen(run, server, store, as_json, clock) as screen:
+        with _screen(run, server, store, as_json) as screen:
             for iteration in _follow(run, server, store, clock):
                 screen.show(iteration)
     except KeyboardInterrupt:
@@ -124,13 +124,13 @@ def watch_command(run: str, server: str | None, store: str, as_json: bool) -> No
     outcome.finish(state)
 
 
-def _screen(run: str, server: str | None, store: str, as_json: bool, clock: Clock) -> View:
+def _screen(run: str, server: str | None, store: str, as_json: bool) -> View:
     """How to show it: as JSON, or as when it is run here; of a run elsewhere, each iteration in a line."""
     if as_json:
         return Each(lambda iteration: msgspec.json.encode(iteration).decode())
     if server:
         return Each(text.line)
-    return view(Plan(run, common.resources(store).spec(run)), clock, quiet=False)
+    return view(common.resources(store), run, quiet=False)
 
 
 def _follow(run: str, server: str | None, store: str, clock: Clock) -> Iterator[Iteration]:

@@ -6,12 +6,14 @@ from importlib.resources import files
 
 import msgspec
 
+from varloop.errors import SpecError
 from varloop.events import RunCancelled, RunCompleted, RunFailed
 from varloop.report import sections
 from varloop.report.convergence import convergence
 from varloop.report.facts import Facts
 from varloop.report.html import Html, el, join, raw
 from varloop.report.timeline import account, anatomy, shares, timeline
+from varloop.spec import parse, summary
 from varloop.support.numbers import count, duration, stamp, with_error
 
 __all__ = ["page"]
@@ -77,12 +79,11 @@ def _word(facts: Facts) -> str:
 
 
 def _summary(facts: Facts) -> str:
-    spec = facts.spec
-    problem = spec.get("problem", {}).get("kind", "unknown problem")
-    shots = f"{spec['shots']:,} shots a circuit" if spec.get("shots") else "exact"
-    optimizer = spec.get("optimizer", {}).get("name", "spsa")
     pipeline = "" if facts.state.pipeline == "default" else f", pipeline {facts.state.pipeline}"
-    return f"{problem} on {spec.get('backend', 'aer')}, {shots}, {optimizer}, seed {spec.get('seed', 0)}{pipeline}"
+    try:
+        return summary(parse(facts.spec)) + pipeline
+    except SpecError:
+        return f"a spec that cannot be read{pipeline}"
 
 
 REASONS = {

@@ -11,7 +11,7 @@ from varloop.events import RunCompleted, RunFailed, Solution
 from varloop.report.convergence import split
 from varloop.report.facts import Facts, TemplateFacts
 from varloop.report.html import Child, Html, el, join
-from varloop.support.numbers import count, rounded, share, stamp, with_error
+from varloop.support.numbers import count, fixed, rounded, share, stamp, with_error
 
 __all__ = ["iterations", "parameters", "provenance", "section", "solution", "templates", "trouble"]
 
@@ -158,7 +158,7 @@ def parameters(facts: Facts) -> Html:
     if not isinstance(outcome, RunCompleted):
         return Html()
     values = outcome.parameters
-    most = max(0.05, *map(abs, values))
+    most = max([0.05, *map(abs, values)])
     rows = []
     for k, value in enumerate(values[:ROWS]):
         width = 100 * abs(value) / most
@@ -171,7 +171,7 @@ def parameters(facts: Facts) -> Html:
             aria_hidden="true",
             class_="spark",
         )
-        rows.append((str(k), f"{value:.6f}", bar))
+        rows.append((str(k), fixed(value, 6), bar))
     more = f" The first {ROWS} of {len(values)}." if len(values) > ROWS else ""
     return section(
         "parameters",

@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 
-__all__ = ["count", "duration", "rounded", "share", "stamp", "with_error"]
+__all__ = ["count", "duration", "fixed", "rounded", "share", "stamp", "with_error"]
 
 
 def rounded(value: float, error: float) -> str:
     """A value, to the digits that its standard error leaves it; to six if it is exact."""
-    if not math.isfinite(value):
-        return str(value)
-    if error > 0 and math.isfinite(error):
-        return f"{value:.{_digits(error)}f}"
-    return f"{value:.6f}" if 1e-3 <= abs(value) < 1e6 or value == 0 else f"{value:.6g}"
+    if not _has_error(value, error):
+        return fixed(value, 6) if value == 0 or abs(value) >= 1e-3 else f"{value:.6g}"
+    return f"{value:.{_digits(error)}f}" if _readable(value, error) else f"{value:.6g}"
 
 
 def with_error(value: float, error: float) -> str:
     """A value and its standard error, if it has one."""
-    if error > 0 and math.isfinite(error) and math.isfinite(value):
-        return f"{rounded(value, error)} ± {error:.{_digits(error)}f}"
-    return rounded(value, error)
+    text = rounded(value, error)
+    if not _has_error(value, error):
+        return text
+    return f"{text} ± {error:.{_digits(error)}f}" if _readable(value, error) else f"{text} ± {error:.2g}"
+
+
+def fixed(value: float, digits: int) -> str:
+    """A value with so many digits after the point, or a power of ten if it is large."""
+    return f"{value:.{digits}f}" if abs(value) < 1e6 else f"{value:.{digits}g}"
+
+
+def _has_error(value: float, error: float) -> bool:
+    return math.isfinite(value) and math.isfinite(error) and error > 0
+
+
+def _readable(value: float, error: float) -> bool:
+    """Whether both can be read without a power of ten."""
+    return abs(value) < 1e12 and 1e-12 < error < 1e12
 
 
 def _digits(error: float) -> int:
@@ -48,8 +62,11 @@ def share(probability: float) -> str:
 
 
 def stamp(time: float) -> str:
-    """A moment in local time."""
-    return datetime.fromtimestamp(time).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+    """A moment in local time; in UTC at the ends of the calendar, where the local time is beyond them."""
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=time)
+    with suppress(OverflowError, ValueError):
+        moment = moment.astimezone()
+    return f"{moment:%Y-%m-%d %H:%M:%S %Z}"
 
 
 def count(number: int, one: str, many: str = "") -> str:
