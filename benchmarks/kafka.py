@@ -40,10 +40,11 @@ from varloop.bus.kafka import KafkaBus, apply_topics
 from varloop.client.remote import RemoteClient
 from varloop.context import Resources
 from varloop.events import CircuitExecuted, RunCompleted
-from varloop.journal import read_record, step_key
-from varloop.runs import calls, ending
+from varloop.journal import read_record
+from varloop.runs import StoredRun
 from varloop.spec import CircuitSpec, RunSpec
 from varloop.store import Store, open_store
+from varloop.store.layout import step_key
 from varloop.wire.codec import from_json
 
 PATIENCE = 300.0
@@ -142,7 +143,7 @@ class Bench:
         found, waiting = {}, set(names)
         while waiting and time.monotonic() < deadline:
             for name in sorted(waiting):
-                end = ending(Resources(self.store), name)
+                end = StoredRun(Resources(self.store), name).ending()
                 if end is None:
                     time.sleep(0.05)
                     break
@@ -155,7 +156,9 @@ class Bench:
         """(wall seconds, seconds of the job) of each iteration of a new run, as its journal tells."""
         run = self.run(iterations + problem.WARM_UP + 1)
         resources = Resources(self.store)
-        begins = {c.iteration: c.started for c in calls(resources, run) if c.function == "execute"}
+        begins = {
+            c.iteration: c.started for c in StoredRun(resources, run).calls() if c.function == "execute"
+        }
         walls = [after - before for (_, before), (_, after) in pairwise(sorted(begins.items()))]
         jobs = [self._job(resources, run, iteration) for iteration in sorted(begins)]
         return list(zip(walls, jobs, strict=False))[problem.WARM_UP :]
@@ -376,7 +379,7 @@ def warmed(bench: Bench, processes: int) -> str:
     resources, hosts = Resources(bench.store), {step: set[str]() for step in STEPS if step != "postprocess"}
     for _ in range(30):
         names = [bench.client.submit(spec(2)).id for _ in range(24)]
-        for call in (call for name in bench.ended(names) for call in calls(resources, name)):
+        for call in (call for name in bench.ended(names) for call in StoredRun(resources, name).calls()):
             hosts.get(call.function, set()).add(call.host)
         if all(len(each) == processes for each in hosts.values()):
             time.sleep(3.0)  # more than a heartbeat: the last group may still be handing over partitions
@@ -398,7 +401,9 @@ def held(processes: list[subprocess.Popen[bytes]]) -> Iterator[None]:
 
 def jobs(bench: Bench, run: str) -> list[float]:
     """When the job of each of a run's iterations ended."""
-    return [call.ended for call in calls(Resources(bench.store), run) if call.function == "execute"]
+    return [
+        call.ended for call in StoredRun(Resources(bench.store), run).calls() if call.function == "execute"
+    ]
 
 
 def halfway(runs: list[list[float]]) -> list[int]:
@@ -422,7 +427,7 @@ def starts(place: Place, attempts: int = 5) -> tuple[list[float], list[float]]:
             begin = time.time()
             with workers(url, place, []):
                 bench.ended([name])
-            first = calls(Resources(bench.store), name)[0]
+            first = StoredRun(Resources(bench.store), name).calls()[0]
         called.append(first.started - begin)
         ended.append(first.ended - begin)
     return called, ended

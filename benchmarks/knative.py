@@ -48,7 +48,8 @@ from varloop.events import (
     RunCompleted,
     RunSubmitted,
 )
-from varloop.journal import read_record, step_key
+from varloop.journal import read_record
+from varloop.store.layout import step_key
 from varloop.wire.codec import from_json
 
 HERE = Path(__file__).parent

@@ -27,7 +27,7 @@ from varloop.events import (
     RunCompleted,
     RunSubmitted,
 )
-from varloop.loop import Cost, Loop, advance
+from varloop.loop import Cost, Loop, advance, report
 from varloop.optimizers import Ask
 
 app = App("toy")
@@ -103,6 +103,7 @@ def postprocess(event: Event[CircuitExecuted], ctx: Context) -> ObjectiveEvaluat
 def optimize(event: Event[ObjectiveEvaluated], ctx: Context) -> ParametersProposed | RunCompleted:
     """Go on as varloop's own step does."""
     loop = msgspec.convert(ctx.recall(event.data.memo), Loop)
+    ctx.progress(report(loop, event.data, event.iteration))
     loop, step = advance(loop, event.data, Downhill(), ctx.spec.budget, ctx.clock.now())  # type: ignore[arg-type]
     memo = ctx.remember(loop)
     if isinstance(step, RunCompleted):

@@ -21,10 +21,12 @@ if TYPE_CHECKING:
         RunEnded,
         SpecError,
         TemporaryError,
+        UnknownRun,
         UsageError,
         VarloopError,
     )
     from varloop.events import Body, Event
+    from varloop.progress import Iteration
     from varloop.spec import (
         Budget,
         CircuitSpec,
@@ -46,10 +48,12 @@ _HOMES = {
         "RunEnded",
         "SpecError",
         "TemporaryError",
+        "UnknownRun",
         "UsageError",
         "VarloopError",
     ),
     "events": ("Body", "Event"),
+    "progress": ("Iteration",),
     "client.builder": ("build_spec",),
     "client.remote": ("connect",),
     "spec": ("Budget", "CircuitSpec", "Energy", "Ising", "MaxCut", "OptimizerSpec", "Qubo", "RunSpec"),
@@ -67,6 +71,7 @@ __all__ = [
     "Event",
     "EventError",
     "Ising",
+    "Iteration",
     "MaxCut",
     "OptimizerSpec",
     "PermanentError",
@@ -76,6 +81,7 @@ __all__ = [
     "RunSpec",
     "SpecError",
     "TemporaryError",
+    "UnknownRun",
     "UsageError",
     "VarloopError",
     "__version__",

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from varloop.errors import ConflictError, EventError
+from varloop.errors import ConflictError, UnknownRun
 from varloop.events import BODIES, Body, Event, Memo, RunSubmitted
-from varloop.journal import Journal, memory_digest, step_key
+from varloop.journal import Journal, memory_digest
+from varloop.progress import Iteration
 from varloop.spec import RunSpec, parse
 from varloop.store import Store
+from varloop.store.layout import step_key, submitted_key
 from varloop.support.cache import LruCache
 from varloop.support.clock import Clock, SystemClock
 from varloop.wire.claims import Claims
@@ -70,8 +72,7 @@ class Resources:
 
         :raises ConflictError: if the run id belongs to another submission.
         """
-        key = f"runs/{event.run}/submitted"
-        if self.store.create(key, to_json(event)):
+        if self.store.create(submitted_key(event.run), to_json(event)):
             return
         other = self.submitted(event.run)
         mine, theirs = (encode_body(self.claims.redeem(each)) for each in (event, other))
@@ -85,17 +86,17 @@ class Resources:
     def submitted(self, run: str) -> Event[Any]:
         """The submission of a run.
 
-        :raises EventError: if there is no such run.
+        :raises UnknownRun: if there is no such run.
         """
-        data = self.store.find(f"runs/{run}/submitted")
+        data = self.store.find(submitted_key(run))
         if data is None:
-            raise EventError(f"{self.store.url} knows no such run", run=run, hint="submit it first")
+            raise UnknownRun(f"{self.store.url} knows no such run", run=run, hint="submit it first")
         return from_json(data, self.types)
 
     def spec(self, run: str) -> RunSpec:
         """The spec of a run.
 
-        :raises EventError: if there is no such run.
+        :raises UnknownRun: if there is no such run.
         :raises SpecError: if its spec has faults.
         """
         found = self._specs.recall(run)
@@ -108,7 +109,7 @@ class Resources:
 class Context:
     """One call of a function."""
 
-    __slots__ = ("_resources", "event", "function", "journal", "memory")
+    __slots__ = ("_resources", "event", "function", "journal", "memory", "reported")
 
     def __init__(self, resources: Resources, event: Event[Any], function: str) -> None:
         self._resources = resources
@@ -116,6 +117,7 @@ class Context:
         self.function = function
         self.journal = resources.journal(event.run)
         self.memory: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+        self.reported: Iteration | None = None
 
     @property
     def run(self) -> str:
@@ -184,6 +186,13 @@ class Context:
         """Record plain data together with this call's outcome, for :meth:`recall` in a later call."""
         self.memory = msgspec.Raw(msgspec.json.encode(memory))
         return Memo(step_key(self.iteration, self.function), memory_digest(self.memory))
+
+    def progress(self, iteration: Iteration) -> None:
+        """Report a finished iteration, recorded with this call's outcome: what people see of a run while it goes.
+
+        Only a function that leaves a record can report, so not a pure one.
+        """
+        self.reported = iteration
 
     def recall(self, memo: Memo) -> Any:
         """What an earlier call remembered."""

@@ -7,7 +7,8 @@ VarloopError
 ├── RunEnded                 a run you wait for ended without a result              (raised to the caller)
 ├── EventError               this event cannot be understood or accepted            → dead letters
 │   ├── SchemaError          its bytes, attributes or data do not fit the schema
-│   └── ConflictError        its run id belongs to another spec
+│   ├── ConflictError        its run id belongs to another spec
+│   └── UnknownRun           there is no such run
 ├── PermanentError           this run cannot go on                                  → run.failed
 │   ├── SpecError            its spec has faults; `faults` lists all of them
 │   ├── CircuitError         a circuit cannot be read, bound, compiled or measured
@@ -37,6 +38,7 @@ __all__ = [
     "SpecError",
     "StoreUnavailable",
     "TemporaryError",
+    "UnknownRun",
     "UsageError",
     "VarloopError",
 ]
@@ -98,6 +100,10 @@ class SchemaError(EventError):
 
 class ConflictError(EventError):
     """The event's run id is already taken by another spec; the existing run is untouched."""
+
+
+class UnknownRun(EventError):
+    """The store knows no such run."""
 
 
 class PermanentError(VarloopError):

@@ -14,9 +14,10 @@ import msgspec
 from varloop.evaluation import Evaluation
 from varloop.events import ObjectiveEvaluated, RunCompleted, Solution
 from varloop.optimizers import Ask, Optimizer
+from varloop.progress import Iteration
 from varloop.spec import Budget
 
-__all__ = ["Best", "Cost", "Loop", "advance", "opened", "progress"]
+__all__ = ["Best", "Cost", "Loop", "advance", "opened", "report"]
 
 PATIENCE = 10
 """iterations over which ``budget.tolerance`` asks for an improvement"""
@@ -63,10 +64,6 @@ class Loop(msgspec.Struct, frozen=True, kw_only=True):
     """finished ones"""
     shots: int = 0
     """used so far"""
-    value: float | None = None
-    """lowest value of the latest iteration's points"""
-    error: float = 0.0
-    """its standard error"""
     best: Best | None = None
     lows: list[float] = []
     """best value after each of the latest iterations, at most PATIENCE + 1"""
@@ -81,9 +78,35 @@ def opened(loop: Loop, budget: Budget, ask: Ask) -> list[str]:
     return budget.short_of(loop.cost.of(len(ask.points), ask.gradient) + loop.cost.fixed + _reserve(loop))
 
 
-def progress(loop: Loop, measured: ObjectiveEvaluated) -> Loop:
+def report(loop: Loop, measured: ObjectiveEvaluated, iteration: int) -> Iteration:
+    """What people see of an iteration.
+
+    :param loop: as it was before it.
+    """
+    low = _lowest(measured)
+    after = _noted(loop, measured)
+    return Iteration(
+        iteration=iteration,
+        value=measured.values[low],
+        error=measured.errors[low],
+        lowest=min(measured.values[low], loop.best.value if loop.best else math.inf),
+        shots=after.shots,
+        parameters=loop.points[low],
+        gradient=measured.gradient,
+        gradient_errors=measured.gradient_errors,
+        solution=after.solution,
+        final=bool(loop.stopping),
+    )
+
+
+def _lowest(measured: ObjectiveEvaluated) -> int:
+    """Index of the point with the lowest value."""
+    return min(range(len(measured.values)), key=measured.values.__getitem__)
+
+
+def _noted(loop: Loop, measured: ObjectiveEvaluated) -> Loop:
     """Take note of an iteration's values."""
-    low = min(range(len(measured.values)), key=measured.values.__getitem__)
+    low = _lowest(measured)
     value, error = measured.values[low], measured.errors[low]
     best = loop.best
     if best is None or value < best.value or (loop.stopping and loop.cost.row):
@@ -95,8 +118,6 @@ def progress(loop: Loop, measured: ObjectiveEvaluated) -> Loop:
         loop,
         iterations=loop.iterations + (not loop.stopping),
         shots=loop.shots + measured.shots,
-        value=value,
-        error=error,
         best=best,
         solution=solution,
         lows=[*loop.lows, best.value][-PATIENCE - 1 :],
@@ -111,7 +132,7 @@ def advance(
     A run that stops measures its final point once more, unless that very point has an exact value
     already: the lowest of many noisy values is biased, a fresh value is not.
     """
-    loop = progress(loop, measured)
+    loop = _noted(loop, measured)
     if loop.stopping:
         return loop, _completed(loop, loop.stopping)
     evaluation = Evaluation(measured.values, measured.errors, measured.gradient, measured.gradient_errors)
@@ -150,7 +171,7 @@ def _reserve(loop: Loop) -> int:
 
 def _completed(loop: Loop, reason: str) -> RunCompleted:
     best = loop.best
-    assert best is not None and math.isfinite(best.value)  # noqa: S101  progress() came first
+    assert best is not None and math.isfinite(best.value)  # noqa: S101  _noted() came first
     return RunCompleted(
         value=best.value,
         error=best.error,

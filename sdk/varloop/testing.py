@@ -21,7 +21,7 @@ from varloop.context import Resources
 from varloop.events import Event, Terminal
 from varloop.host import Invoker, load_pipelines
 from varloop.host.embedded import EmbeddedHost
-from varloop.runs import ending, pending
+from varloop.runs import StoredRun
 from varloop.spec import RunSpec
 from varloop.store import Store
 from varloop.store.memory import MemoryStore
@@ -143,10 +143,12 @@ def trial(
             bus = FaultyBus(clock, twice=twice, late=late, shuffle=shuffle)
         host = _host(pipelines, store, clock, bus, watcher, replay)
         if lose_bus:
-            bus.publish(*pending(host.resources, run))
+            bus.publish(*StoredRun(host.resources, run).pending())
         host.drain()
     end = next((event for event in watcher.events if isinstance(event.data, Terminal)), None)
-    end = end or ending(host.resources, run)  # it may have been lost with the bus, but not from the journal
+    end = (
+        end or StoredRun(host.resources, run).ending()
+    )  # it may have been lost with the bus, but not from the journal
     if end is None:
         raise AssertionError(f"the run did not end; dead letters: {[x.reason for x in bus.dead_letters]}")
     return Trial(store, end, watcher.events, watcher.count, bus.dead_letters)

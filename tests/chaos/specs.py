@@ -53,10 +53,10 @@ class Outcome(NamedTuple):
 
 def outcome(resources: Resources, run: str) -> Outcome:
     """The outcome of a run that ended."""
-    end = runs.ending(resources, run)
+    end = runs.StoredRun(resources, run).ending()
     assert end is not None
     keys = frozenset(resources.journal(run).keys())
-    return Outcome(encode_body(end.data), runs.history(resources, run), keys)
+    return Outcome(encode_body(end.data), runs.StoredRun(resources, run).history(), keys)
 
 
 @cache

@@ -24,8 +24,8 @@ from varloop.client.remote import RemoteClient
 from varloop.context import Resources
 from varloop.errors import SchemaError, TemporaryError
 from varloop.events import CircuitExecuted, RunSubmitted
-from varloop.journal import step_key
 from varloop.store import Store, open_store
+from varloop.store.layout import step_key
 from varloop.wire.codec import from_kafka
 
 __all__ = ["STEPS", "Stage"]
@@ -209,7 +209,7 @@ class Stage:
 
     def ended(self, run: str) -> bool:
         """Whether a run has ended."""
-        return runs.ending(Resources(self.store), run) is not None
+        return runs.StoredRun(Resources(self.store), run).ending() is not None
 
     def _recorded(self, run: str, keys: frozenset[str]) -> bool:
         return self._outcome(run).records >= keys

@@ -15,13 +15,13 @@ from varloop.testing import FakeClock
 
 PLAIN = """\
 run mine: energy on aer, exact, spsa, seed 0
-iteration    1  value 0.380778  best 0.380778
-iteration    2  value -0.426328  best -0.426328
-iteration    3  value -1.107874  best -1.107874
-iteration    4  value -1.411245  best -1.411245
-iteration    5  value -1.484549  best -1.484549
-iteration    6  value -1.497491  best -1.497491
-final point     value -1.499598  best -1.499598
+iteration    1  value 0.380778  lowest 0.380778
+iteration    2  value -0.426328  lowest -0.426328
+iteration    3  value -1.107874  lowest -1.107874
+iteration    4  value -1.411245  lowest -1.411245
+iteration    5  value -1.484549  lowest -1.484549
+iteration    6  value -1.497491  lowest -1.497491
+final point     value -1.499598  lowest -1.499598
 completed after 6 iterations: the budget of iterations is used up
   value       -1.499598 (exact)
   parameters  0.0272 0.0117
@@ -195,7 +195,7 @@ def test_a_run_on_a_terminal_is_redrawn(program: Program) -> None:
         solution = Solution(bits="01", cost=-1.0, probability=0.5)
         screen.show(
             runs.Iteration(
-                iteration=k, value=value, error=0.1, best=value, shots=100 * k + 100, solution=solution
+                iteration=k, value=value, error=0.1, lowest=value, shots=100 * k + 100, solution=solution
             )
         )
     with console.capture() as after:
@@ -206,7 +206,7 @@ def test_a_run_on_a_terminal_is_redrawn(program: Program) -> None:
         "mine",
         "2/4",
         "1.00 ± 0.10",
-        "best 1.00",
+        "lowest 1.00",
         "█▁",
         "200 of 900",
         "01 (variable 0 first)",

@@ -45,7 +45,7 @@ def test_a_submitted_run_goes_on_elsewhere(program: Program, url: str) -> None:
 
     assert output == f"submitted mine\n  watch it    varloop watch mine --from {url}\n"
     lines = program("watch", "mine", "--from", url).stdout.splitlines()
-    assert lines[0] == "iteration    1  value 0.380778  best 0.380778"
+    assert lines[0] == "iteration    1  value 0.380778  lowest 0.380778"
     assert "completed after 6 iterations: the budget of iterations is used up" in lines
 
 

@@ -402,4 +402,4 @@ def test_submit_does_it_all(tmp_path: Any) -> None:
 
     assert run.result().value == pytest.approx(2 * plain.value)
     assert plain.value == pytest.approx(-1.0)
-    assert runs.state(Resources(FolderStore(tmp_path)), "mine").pipeline == "double"
+    assert runs.StoredRun(Resources(FolderStore(tmp_path)), "mine").state().pipeline == "double"

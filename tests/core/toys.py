@@ -23,8 +23,9 @@ from varloop.events import (
     RunSubmitted,
 )
 from varloop.host import Invoker, Outcome
-from varloop.journal import Record, step_key, write_record
+from varloop.journal import Record, write_record
 from varloop.store import Store
+from varloop.store.layout import step_key
 from varloop.store.memory import MemoryStore
 from varloop.testing import FakeClock
 

@@ -28,7 +28,8 @@ from varloop.events import (
     event_id,
 )
 from varloop.host import Invoker, Outcome, Verdict
-from varloop.journal import Record, read_record, step_key, write_record
+from varloop.journal import Record, read_record, write_record
+from varloop.store.layout import step_key
 from varloop.store.memory import MemoryStore
 from varloop.wire.codec import encode_body, from_json, to_json
 

@@ -62,7 +62,7 @@ def cancel_or_drive(store: Store, name: str, count: int) -> list[list[str]]:
 def recorded(store: Store, count: int) -> list[list[Any]]:
     """The ends of all runs, as the store knows them."""
     resources = Resources(store)
-    ends = [runs.ending(resources, f"r{number}") for number in range(count)]
+    ends = [runs.StoredRun(resources, f"r{number}").ending() for number in range(count)]
     return [[end.run, end.data.value, end.data.parameters] for end in ends if end is not None]
 
 

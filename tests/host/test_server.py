@@ -275,7 +275,7 @@ def test_a_server_goes_on_with_what_another_left(tmp_path: Path) -> None:
     with serving(FolderStore(tmp_path)) as first:
         first.submit("mine", {**toy.SPEC, "optimizer": {"name": "spsa", "options": {"seconds": 0.05}}})
         next(kind for kind, _ in first.stream("mine") if kind == "iteration")
-    assert runs.state(Resources(FolderStore(tmp_path)), "mine").state == "running"
+    assert runs.StoredRun(Resources(FolderStore(tmp_path)), "mine").state().state == "running"
 
     with serving(FolderStore(tmp_path)) as second:
         kind, event = list(second.stream("mine"))[-1]

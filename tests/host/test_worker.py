@@ -63,7 +63,7 @@ class Site:
 
     def end(self, run: str) -> Any:
         """How a run ended, or None."""
-        end = runs.ending(Resources(self.store), run)
+        end = runs.StoredRun(Resources(self.store), run).ending()
         return end.data if end else None
 
     def published(self) -> Counter[str]:

@@ -11,8 +11,9 @@ import pytest
 from store.racers import race
 from varloop.errors import CorruptObject, MissingObject, StoreUnavailable
 from varloop.events import Memo
-from varloop.journal import Journal, Record, list_runs, memory_digest, step_key, write_record
+from varloop.journal import Journal, Record, list_runs, memory_digest, write_record
 from varloop.store import Store
+from varloop.store.layout import step_key
 from varloop.store.memory import MemoryStore
 
 __all__ = ["JournalContract", "SharedJournalContract", "once_all"]

@@ -9,7 +9,7 @@ import pytest
 
 from knative.bench import H2, MAXCUT, STEPS, Bench
 from varloop import embedded
-from varloop.runs import history
+from varloop.runs import StoredRun
 
 pytestmark = [
     pytest.mark.knative,
@@ -80,7 +80,7 @@ def test_a_pod_killed_in_mid_run_changes_nothing(step: str, bench: Bench) -> Non
 
     here = embedded().submit(spec)
     assert run.result() == here.result()
-    assert history(bench.resources, run.id) == here.history()
+    assert StoredRun(bench.resources, run.id).history() == here.history()
 
 
 @pytest.fixture
@@ -115,6 +115,6 @@ def test_every_event_delivered_twice_changes_nothing(bench: Bench) -> None:
     run = bench.client.submit(MAXCUT, run=name)
 
     assert run.result() == here.result()
-    assert history(bench.resources, name) == here.history()
+    assert StoredRun(bench.resources, name).history() == here.history()
     letters_of_run = letters(bench, name)
     assert letters_of_run == []

@@ -11,7 +11,7 @@ import pytest
 from knative.bench import H2, MAXCUT, STEPS, Bench
 from varloop import embedded
 from varloop.events import Event, RunCompleted, RunSubmitted
-from varloop.runs import history
+from varloop.runs import StoredRun
 from varloop.wire.codec import to_json
 
 pytestmark = [pytest.mark.knative, pytest.mark.timeout(240)]
@@ -59,7 +59,7 @@ def test_a_run_ends_as_it_does_embedded(
     result = bench.run(run).result()
 
     assert result == expected
-    assert history(bench.resources, run) == here.history()
+    assert StoredRun(bench.resources, run).history() == here.history()
     (told,) = bench.until(lambda: sink(run))
     assert told["ce-type"] == "dev.varloop.run.completed"
     assert msgspec.convert(told["data"], RunCompleted) == expected

@@ -94,7 +94,7 @@ def live(life: Life) -> Death:
     from varloop.context import Resources
     from varloop.host import load_pipelines
     from varloop.host.embedded import EmbeddedHost
-    from varloop.runs import ending
+    from varloop.runs import StoredRun
     from varloop.store.folder import FolderStore
     from varloop.wire.codec import encode_body
 
@@ -113,7 +113,7 @@ def live(life: Life) -> Death:
     client = EmbeddedClient(host)
     run = client.submit(life.spec, run=RUN) if life.spec is not None else client.run(RUN).resume()
     host.drain()
-    end = ending(resources, run.id)
+    end = StoredRun(resources, run.id).ending()
     assert end is not None
     return Death(signal=0, places=reaper.passed, end=encode_body(end.data).decode())
 

@@ -6,7 +6,7 @@ import pytest
 import toy
 from varloop import runs
 from varloop.client import EmbeddedClient, embedded
-from varloop.errors import EventError
+from varloop.errors import UnknownRun
 from varloop.runs.follow import ITERATION, Follower, News
 
 
@@ -76,5 +76,5 @@ def test_a_cancelled_run_has_an_end(client: EmbeddedClient) -> None:
 
 def test_an_unknown_run_is_an_error(client: EmbeddedClient) -> None:
     """Following a run that was never submitted fails at once, with its id."""
-    with pytest.raises(EventError, match="nothing"):
+    with pytest.raises(UnknownRun, match="nothing"):
         Follower(client.resources, "nothing")

@@ -10,8 +10,8 @@ from varloop import runs
 from varloop.app import App, Pipelines
 from varloop.client import EmbeddedClient
 from varloop.context import Context, Resources
-from varloop.errors import EventError
-from varloop.events import Event, RunCancelled, RunCompleted, RunFailed, RunSubmitted
+from varloop.errors import UnknownRun
+from varloop.events import CircuitEncoded, Event, RunCancelled, RunCompleted, RunFailed, RunSubmitted
 from varloop.host import load_pipelines
 from varloop.host.embedded import EmbeddedHost
 from varloop.journal import Record, write_record
@@ -49,49 +49,71 @@ def test_a_run_that_was_just_submitted() -> None:
     """Before its first step a run is running, with nothing to show."""
     resources = a_toy_run(MemoryStore(), deliveries=1)
 
-    assert runs.state(resources, "r") == runs.RunState(
+    assert runs.StoredRun(resources, "r").state() == runs.RunState(
         run="r", state="running", pipeline="toy", submitted=1_800_000_000.0, iterations=0
     )
-    assert runs.history(resources, "r") == []
-    assert runs.calls(resources, "r") == []
-    assert runs.ending(resources, "r") is None
-    assert runs.finished(resources, "r", 0) is None
+    assert runs.StoredRun(resources, "r").history() == []
+    assert runs.StoredRun(resources, "r").calls() == []
+    assert runs.StoredRun(resources, "r").ending() is None
+    assert runs.StoredRun(resources, "r").finished(0) is None
 
 
 def test_a_run_under_way() -> None:
     """A run is known by the last iteration that was finished."""
     resources = a_toy_run(MemoryStore(), deliveries=11)
-    state, history = runs.state(resources, "r"), runs.history(resources, "r")
+    state, history = runs.StoredRun(resources, "r").state(), runs.StoredRun(resources, "r").history()
 
     assert (state.state, state.iterations, state.outcome) == ("running", 3, None)
     assert [step.iteration for step in history] == [0, 1, 2]
     assert state.value == history[-1].value == min(step.value for step in history)
-    assert history[1] == runs.finished(resources, "r", 1)
+    assert history[1] == runs.StoredRun(resources, "r").finished(1)
 
 
 def test_a_completed_run() -> None:
     """A completed run has its result, and all its iterations and calls in order."""
     resources = a_toy_run(MemoryStore(), shots=100)
-    state, history = runs.state(resources, "r"), runs.history(resources, "r")
+    state, history = runs.StoredRun(resources, "r").state(), runs.StoredRun(resources, "r").history()
 
     assert state.state == "completed"
     assert isinstance(state.outcome, RunCompleted)
     assert (state.iterations, state.shots) == (state.outcome.iterations, state.outcome.shots) == (6, 700)
     assert [step.shots for step in history] == [100 * n for n in range(1, 8)]
     assert all(step.error == 0.1 for step in history)
-    assert [step.best for step in history][:6] == [
+    assert [step.lowest for step in history][:6] == [
         min(step.value for step in history[: n + 1]) for n in range(6)
     ]
-    assert [call.function for call in runs.calls(resources, "r")][:4] == [
+    assert [call.function for call in runs.StoredRun(resources, "r").calls()][:4] == [
         *("encode", "execute", "postprocess", "optimize")
     ]
-    assert len(runs.calls(resources, "r")) == 1 + 3 * 7
+    assert len(runs.StoredRun(resources, "r").calls()) == 1 + 3 * 7
+
+
+def test_any_step_reports_progress_and_memory_is_its_own() -> None:
+    """A pipeline whose steps remember something else, under any names, hides no run and shows what it reports."""
+    store, app = MemoryStore(), App("mine")
+
+    @app.function(on=RunSubmitted, emits=CircuitEncoded, name="optimize")
+    def begin(event: Event[RunSubmitted], ctx: Context) -> CircuitEncoded:
+        ctx.progress(runs.Iteration(iteration=0, value=2.5, error=0.5, lowest=2.5, shots=7))
+        return CircuitEncoded(template="", points=[[1.0]], memo=ctx.remember(["no", "loop"]))
+
+    EmbeddedClient(a_host(store, app)).submit({}, run="mine", pipeline=app)
+    resources = a_toy_run(store)
+    found = {state.run: state for state in runs.states(resources)}
+
+    assert (found["mine"].state, found["r"].state) == ("running", "completed")
+    assert found["mine"].value is None
+    host = a_host(store, app)
+    host.publish(resources.submitted("mine"))
+    drive(host)
+    state = runs.StoredRun(resources, "mine").state()
+    assert (state.iterations, state.value, state.error, state.shots) == (1, 2.5, 0.5, 7)
 
 
 def test_a_failed_run() -> None:
     """A failed run says why, and keeps what it had."""
     broken = {"optimizer": {"name": "spsa", "options": {"broken": 2}}}
-    state = runs.state(a_toy_run(MemoryStore(), **broken), "r")
+    state = runs.StoredRun(a_toy_run(MemoryStore(), **broken), "r").state()
 
     assert (state.state, state.iterations) == ("failed", 2)
     assert isinstance(state.outcome, RunFailed)
@@ -107,16 +129,16 @@ def test_a_cancelled_run() -> None:
     host.publish(cancellation())
     drive(host)
 
-    assert runs.STATES[type(runs.ending(host.resources, "r").data)] == "cancelled"  # type: ignore[union-attr]
+    assert runs.STATES[type(runs.StoredRun(host.resources, "r").ending().data)] == "cancelled"  # type: ignore[union-attr]
 
 
 def test_an_unknown_run() -> None:
     """Asking for a run that was never submitted names it."""
     resources = a_host(MemoryStore()).resources
 
-    for ask in (runs.state, runs.pending):
-        with pytest.raises(EventError, match="run ghost: memory: knows no such run"):
-            ask(resources, "ghost")
+    for ask in (runs.StoredRun.state, runs.StoredRun.pending):
+        with pytest.raises(UnknownRun, match="run ghost: memory: knows no such run"):
+            ask(runs.StoredRun(resources, "ghost"))
 
 
 def test_what_cannot_be_read_hides_no_run() -> None:
@@ -148,7 +170,7 @@ def test_an_end_too_large_for_an_event() -> None:
 
     assert isinstance(end.data, RunCompleted)
     assert end.data.parameters == run.result().parameters == large
-    assert runs.state(a_host(store, app).resources, "r").outcome == end.data
+    assert runs.StoredRun(a_host(store, app).resources, "r").state().outcome == end.data
     assert len(store.get("runs/r/journal/end")) < LIMIT
 
 
@@ -171,12 +193,12 @@ def test_pending_events_resume_a_run_from_anywhere(deliveries: int) -> None:
         drive(first, deliveries=deliveries)
 
     second = a_host(store, again.app)
-    for event in runs.pending(second.resources, "r"):
+    for event in runs.StoredRun(second.resources, "r").pending():
         second.publish(event)
     drive(second)
-    assert runs.ending(second.resources, "r") == expected
+    assert runs.StoredRun(second.resources, "r").ending() == expected
     assert {count for name, count in again.calls.items() if not name.startswith("postprocess")} == {1}
-    assert runs.pending(second.resources, "r") == []
+    assert runs.StoredRun(second.resources, "r").pending() == []
 
 
 def test_pending_is_short_however_long_the_run() -> None:
@@ -186,7 +208,7 @@ def test_pending_is_short_however_long_the_run() -> None:
     host.publish(submission())
     drive(host, deliveries=120)
 
-    assert len(runs.pending(host.resources, "r")) <= 4
+    assert len(runs.StoredRun(host.resources, "r").pending()) <= 4
 
 
 def test_notes_of_a_step_are_no_records() -> None:
@@ -196,7 +218,7 @@ def test_notes_of_a_step_are_no_records() -> None:
     (encoded,) = host.invoke(submission()).events
     Context(host.resources, encoded, "execute").once("note", lambda: {"events": "none"})
 
-    assert [event.id for event in runs.pending(host.resources, "r")] == [encoded.id]
+    assert [event.id for event in runs.StoredRun(host.resources, "r").pending()] == [encoded.id]
 
 
 def test_a_half_done_cancel_is_pending() -> None:
@@ -206,10 +228,10 @@ def test_a_half_done_cancel_is_pending() -> None:
     assert store.create("runs/r/journal/000000/execute", write_record(Record()))
 
     host = a_host(store, Toy().app)
-    for event in runs.pending(host.resources, "r"):
+    for event in runs.StoredRun(host.resources, "r").pending():
         host.publish(event)
     drive(host)
 
-    end = runs.ending(host.resources, "r")
+    end = runs.StoredRun(host.resources, "r").ending()
     assert end is not None
     assert isinstance(end.data, RunCancelled)

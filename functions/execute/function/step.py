@@ -14,9 +14,10 @@ from varloop.events import (
     Request,
     RunCancelled,
 )
-from varloop.journal import Record, iteration_of, step_key, write_record
+from varloop.journal import Record, write_record
 from varloop.quantum.backends import Execution
 from varloop.quantum.gradients import plan
+from varloop.store.layout import function_of, iteration_of, step_key
 
 app = App()
 
@@ -66,7 +67,7 @@ def readout(done: Execution, ctx: Context) -> list[list[float]] | None:
 def cancel(event: Event[CancelRequested], ctx: Context) -> RunCancelled:
     """End the run, and void its next job before it starts: an empty record takes that job's place."""
     ctx.submitted  # noqa: B018  raises if there is no such run
-    started = [iteration_of(key) for key in ctx.journal.keys() if key.endswith("/execute")]
+    started = [iteration_of(key) for key in ctx.journal.keys() if function_of(key) == "execute"]
     first = max(started, default=-1) + 1
     for iteration in range(first, first + LOOKAHEAD):
         if ctx.journal.block(step_key(iteration, "execute"), write_record(Record())):

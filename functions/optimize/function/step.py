@@ -8,7 +8,7 @@ from varloop import optimizers
 from varloop.app import App
 from varloop.context import Context
 from varloop.events import Event, ObjectiveEvaluated, ParametersProposed, RunCompleted
-from varloop.loop import Loop, advance
+from varloop.loop import Loop, advance, report
 
 app = App()
 
@@ -19,6 +19,7 @@ def optimize(event: Event[ObjectiveEvaluated], ctx: Context) -> ParametersPropos
     spec = ctx.spec
     loop = msgspec.convert(ctx.recall(event.data.memo), Loop)
     optimizer = optimizers.create(spec.optimizer, spec.seed)
+    ctx.progress(report(loop, event.data, event.iteration))
     loop, step = advance(loop, event.data, optimizer, spec.budget, ctx.clock.now())
     memo = ctx.remember(loop)
     if isinstance(step, RunCompleted):

@@ -168,7 +168,9 @@ class Screen:
 
         last = self._iterations[-1]
         value = (with_error(last.value, last.error), "bold cyan")
-        rows.add_row("value", Text.assemble(value, (f"   best {rounded(last.best, last.error)}", "green")))
+        rows.add_row(
+            "value", Text.assemble(value, (f"   lowest {rounded(last.lowest, last.error)}", "green"))
+        )
         bars = text.sparkline([each.value for each in self._iterations], max(width, 10))
         rows.add_row("history", Text(bars, "cyan"))
         if last.shots:

@@ -93,7 +93,6 @@ def _drive(client: EmbeddedClient, run: Run, as_json: bool) -> None:
 
 def _iterations(client: EmbeddedClient, run: Run) -> Iterator[Iteration]:
     """Iterations that are finished already, then each that is finished while the run goes."""
-    from varloop import runs
     from varloop.events import Terminal
 
     resources = client.resources
@@ -101,13 +100,13 @@ def _iterations(client: EmbeddedClient, run: Run) -> Iterator[Iteration]:
     for iteration in run.history():
         last = iteration.iteration
         yield iteration
-    if runs.ending(resources, run.id) is not None:
+    if run.stored.ending() is not None:
         return
     for event in run.watch():
         kind = resources.types[event.type]
         if not (kind.advances or issubclass(kind, Terminal)):
             continue
-        finished = runs.finished(resources, run.id, event.iteration - kind.advances)
+        finished = run.stored.finished(event.iteration - kind.advances)
         if finished is not None and finished.iteration > last:
             last = finished.iteration
             yield finished

@@ -166,20 +166,20 @@ def poll(resources: Resources, run: str, clock: Clock, idle: Callable[[], None])
 
 
 def _state(run: str, server: str | None, store: str) -> RunState:
-    from varloop import runs
-
     if server:
         from varloop.cli.remote import Remote
 
         return Remote(server).state(run)
-    return runs.state(common.resources(store), run)
+    from varloop.runs import StoredRun
+
+    return StoredRun(common.resources(store), run).state()
 
 
 def _states(server: str | None, store: str) -> list[RunState]:
-    from varloop import runs
-
     if server:
         from varloop.cli.remote import Remote
 
         return Remote(server).states()
-    return runs.states(common.resources(store))
+    from varloop.runs import states
+
+    return states(common.resources(store))

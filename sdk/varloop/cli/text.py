@@ -17,9 +17,9 @@ BARS = "▁▂▃▄▅▆▇█"
 def line(it: Iteration) -> str:
     """One finished iteration."""
     shots = f"  shots {it.shots:,}" if it.shots else ""
-    best = rounded(it.best, it.error)
+    lowest = rounded(it.lowest, it.error)
     head = "final point   " if it.final else f"iteration {it.iteration + 1:4}"
-    return f"{head}  value {with_error(it.value, it.error)}  best {best}{shots}"
+    return f"{head}  value {with_error(it.value, it.error)}  lowest {lowest}{shots}"
 
 
 def sparkline(values: Sequence[float], width: int) -> str:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from varloop import runs
 from varloop.app import DEFAULT, App
 from varloop.client.builder import build_spec
 from varloop.context import Resources
@@ -24,6 +23,7 @@ from varloop.events import (
     RunSubmitted,
     Terminal,
 )
+from varloop.runs import Iteration, RunState, StoredRun
 from varloop.spec import Budget, CircuitSpec, Gradient, Mitigation, OptimizerSpec, Problem, RunSpec
 from varloop.store import Store, open_store
 from varloop.support.clock import Clock
@@ -46,6 +46,8 @@ class Run:
     def __init__(self, client: Client, id: str) -> None:
         self.client = client
         self.id = id
+        self.stored = StoredRun(client.resources, id)
+        """what the store knows about it"""
 
     def watch(self) -> Iterator[Event[Any]]:
         """The run's events from now on, until it ends.
@@ -56,7 +58,7 @@ class Run:
             yield event
             if isinstance(event.data, Terminal):
                 return
-        if (end := runs.ending(self.client.resources, self.id)) is not None:
+        if (end := self.stored.ending()) is not None:
             yield end  # another process ended it
             return
         raise RunEnded(
@@ -70,7 +72,7 @@ class Run:
 
         :raises RunEnded: if the run failed, was cancelled or stopped.
         """
-        end = runs.ending(self.client.resources, self.id)
+        end = self.stored.ending()
         for event in [] if end else self.watch():
             end = event
         match end.data if end else None:
@@ -88,13 +90,13 @@ class Run:
             case other:
                 raise AssertionError(other)
 
-    def state(self) -> runs.RunState:
+    def state(self) -> RunState:
         """Where the run stands."""
-        return runs.state(self.client.resources, self.id)
+        return self.stored.state()
 
-    def history(self) -> list[runs.Iteration]:
+    def history(self) -> list[Iteration]:
         """All finished iterations."""
-        return runs.history(self.client.resources, self.id)
+        return self.stored.history()
 
     def cancel(self, reason: str = "") -> None:
         """Ask for the run's end; its next job is not started."""
@@ -104,7 +106,7 @@ class Run:
 
     def resume(self) -> Run:
         """Set a stopped run going again, where it stopped. Harmless if it runs or has ended."""
-        self.client.publish(*runs.pending(self.client.resources, self.id))
+        self.client.publish(*self.stored.pending())
         return self
 
     def __repr__(self) -> str:
@@ -134,7 +136,7 @@ class Client(ABC):
     def run(self, id: str) -> Run:
         """A run that was submitted before.
 
-        :raises EventError: if there is no such run.
+        :raises UnknownRun: if there is no such run.
         """
         self.resources.submitted(_run_id(id))
         return Run(self, id)
@@ -176,7 +178,7 @@ class EmbeddedClient(Client):
         letters = [letter for letter in self.host.dead_letters if letter.event and letter.event.run == run]
         if letters:
             return f": {letters[-1].reason}"
-        calls = [*runs.calls(self.resources, run), *self.host.invoker.calls.get(run, ())]
+        calls = [*StoredRun(self.resources, run).calls(), *self.host.invoker.calls.get(run, ())]
         if not calls:
             return ""
         return f": {calls[-1].function} was called last, in iteration {calls[-1].iteration}; did it return an event?"

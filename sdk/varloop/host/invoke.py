@@ -19,7 +19,8 @@ from varloop.errors import (
 )
 from varloop.events import Event, RunSubmitted
 from varloop.host.step import Step
-from varloop.journal import Call, Journal, Record, read_record, step_key
+from varloop.journal import Call, Journal, Record, read_record
+from varloop.store.layout import step_key
 from varloop.support.cache import LruCache
 from varloop.support.masking import mask
 from varloop.wire.codec import OWN_SOURCE, from_json

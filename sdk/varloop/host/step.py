@@ -44,7 +44,10 @@ class Step:
         early = not safe()
         raws = [msgspec.Raw(to_json(event)) for event in self.events]
         calls = list(self._invoker.calls[self._event.run])
-        return write_record(Record(events=raws, memory=self._context.memory, calls=calls, early=early))
+        context = self._context
+        return write_record(
+            Record(events=raws, memory=context.memory, progress=context.reported, calls=calls, early=early)
+        )
 
     def call(self) -> tuple[Event[Any], ...]:
         """Call the function; its events, or the run's failure."""

@@ -14,10 +14,12 @@ import msgspec
 
 from varloop.errors import CorruptObject, MissingObject
 from varloop.events import Memo
+from varloop.progress import Iteration
 from varloop.store import Store
+from varloop.store.layout import RUNS, iteration_of, journal_prefix
 from varloop.support.cache import LruCache
 
-__all__ = ["Call", "Journal", "Once", "Record", "list_runs", "step_key"]
+__all__ = ["Call", "Journal", "Once", "Record", "list_runs", "read_record", "write_record"]
 
 T = TypeVar("T")
 
@@ -38,7 +40,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     events: list[msgspec.Raw] = []
     """the events it emits, structured CloudEvents"""
     memory: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    """what the step remembered for its next call, plain JSON"""
+    """what the step remembered for its next call, plain JSON: its own, nobody else reads it"""
+    progress: Iteration | None = None
+    """what the step reported, for people to see"""
     calls: list[Call] = []
     """this call, and earlier ones in the same process that left no record of their own"""
     early: bool = False
@@ -60,7 +64,7 @@ class Journal:
     def __init__(self, store: Store, run: str) -> None:
         self.run = run
         self._store = store
-        self._prefix = f"runs/{run}/journal/"
+        self._prefix = journal_prefix(run)
         self._recent: LruCache[str, bytes] = LruCache(self.CAPACITY)
         self._latest = -2
 
@@ -113,9 +117,9 @@ class Journal:
         memory = read_record(data, key).memory if data is not None else None
         return msgspec.json.decode(memory) if memory else None
 
-    def keys(self) -> Iterator[str]:
-        """Keys of all records, oldest iteration first."""
-        for key in self._store.keys(self._prefix):
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        """Keys of all records, or of those that begin so, oldest iteration first."""
+        for key in self._store.keys(self._prefix + prefix):
             yield key.removeprefix(self._prefix)
 
     def reaches(self, iteration: int) -> bool:
@@ -165,21 +169,10 @@ def memory_digest(memory: bytes | msgspec.Raw) -> str:
     return hashlib.sha256(memory).hexdigest()[:32]
 
 
-def step_key(iteration: int, function: str) -> str:
-    """Key of a step's record, relative to the run's journal."""
-    return f"{iteration:06d}/{function}"
-
-
-def iteration_of(key: str) -> int:
-    """Iteration of a record, -1 for those that belong to none."""
-    head = key.partition("/")[0]
-    return int(head) if head.isdigit() else -1
-
-
 def list_runs(store: Store) -> Iterator[str]:
     """Ids of all runs in a store."""
     seen = ""
-    for key in store.keys("runs/"):
+    for key in store.keys(RUNS):
         run = key.split("/", 2)[1]
         if run != seen:
             seen = run

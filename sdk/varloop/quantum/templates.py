@@ -24,6 +24,7 @@ from varloop.quantum.grouping import Group
 from varloop.quantum.objective import Mode, Objective, mode_of
 from varloop.spec import RunSpec
 from varloop.store import Store
+from varloop.store.layout import template_key
 from varloop.support.cache import LruCache
 
 if TYPE_CHECKING:
@@ -192,18 +193,18 @@ class TemplatePool:
         return found
 
     def _load(self, key: str, spec: RunSpec) -> Template | None:
-        data = self._store.find(f"templates/{key}")
+        data = self._store.find(template_key(key))
         if data is None:
             return None
         template = Template.from_bytes(data, Objective(spec.problem))
         if template.key != key:
-            raise CorruptObject(f"object templates/{key} holds the template {template.key}")
+            raise CorruptObject(f"object {template_key(key)} holds the template {template.key}")
         self.store_hits += 1
         self._kept[key, _digest(spec.problem)] = template
         return template
 
     def _publish(self, template: Template, spec: RunSpec) -> Template:
-        self._store.create(f"templates/{template.key}", template.to_bytes())
+        self._store.create(template_key(template.key), template.to_bytes())
         self.compiles += 1
         self._kept[template.key, _digest(spec.problem)] = template
         return template

@@ -1,4 +1,4 @@
-"""The convergence of a run as a drawing: each value with its error, the best so far, and the result."""
+"""The convergence of a run as a drawing: each value with its error, the lowest so far, and the result."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ def _values(facts: Facts) -> Html:
     return _drawing(
         f"Convergence of {facts.state.run}: value by iteration, from "
         f"{rounded(everything[0].value, everything[0].error)} to a lowest of "
-        f"{rounded(everything[-1].best, everything[-1].error)}.",
+        f"{rounded(everything[-1].lowest, everything[-1].error)}.",
         _grid([(y(mark), f"{mark:.{digits}f}") for mark in marks]),
         _iterations_axis(everything, x),
         _result(facts, y),
         errors,
         el("path", d=_line([(x(each.iteration + 1), y(each.value)) for each in found]), class_="value"),
-        el("path", d=_steps([(x(each.iteration + 1), y(each.best)) for each in found]), class_="best"),
+        el("path", d=_steps([(x(each.iteration + 1), y(each.lowest)) for each in found]), class_="best"),
         _dots(found, x, lambda each: y(each.value)),
         _last(last, x, y) if last else Html(),
     )
@@ -80,7 +80,7 @@ def _legend(facts: Facts) -> Html:
     found, _ = split(facts)
     outcome = facts.state.outcome
     error = " ± standard error" if any(each.error for each in found) else ""
-    items = [("value", f"value{error}"), ("best", "best so far")]
+    items = [("value", f"value{error}"), ("best", "lowest so far")]
     if isinstance(outcome, RunCompleted):
         items.append(("result", f"result {with_error(outcome.value, outcome.error)}"))
     return el(
@@ -177,8 +177,8 @@ def _dots(found: Sequence[Iteration], x: Scale, y: Callable[[Iteration], float])
 
 def _tip(it: Iteration) -> str:
     shots = f"\nshots so far {it.shots:,}" if it.shots else ""
-    best = rounded(it.best, it.error)
-    return f"iteration {it.iteration + 1}\nvalue {with_error(it.value, it.error)}\nbest {best}{shots}"
+    lowest = rounded(it.lowest, it.error)
+    return f"iteration {it.iteration + 1}\nvalue {with_error(it.value, it.error)}\nlowest {lowest}{shots}"
 
 
 def _result(facts: Facts, y: Linear) -> Html:

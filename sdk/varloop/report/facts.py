@@ -10,13 +10,13 @@ from typing import Any
 
 import msgspec
 
-from varloop import runs
 from varloop.context import Resources
 from varloop.errors import VarloopError
-from varloop.events import CircuitExecuted, Job, Request
-from varloop.journal import Call, iteration_of, list_runs, read_record, step_key
-from varloop.runs import Iteration, RunState
+from varloop.events import CircuitEncoded, CircuitExecuted, Job, Request
+from varloop.journal import Call, list_runs
+from varloop.runs import Iteration, RunState, StoredRun
 from varloop.spec import digest
+from varloop.store.layout import function_of, iteration_prefix, template_key
 from varloop.support.masking import mask
 from varloop.wire.codec import encode_body
 
@@ -80,17 +80,18 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 def gather(resources: Resources, run: str) -> Facts:
     """Read everything about a run.
 
-    :raises EventError: if there is no such run.
+    :raises UnknownRun: if there is no such run.
     """
     notes: list[str] = []
-    state = runs.state(resources, run)
-    spec = resources.claims.redeem(resources.submitted(run)).spec  # type: ignore[attr-defined]
-    end = runs.ending(resources, run)
+    stored = StoredRun(resources, run)
+    state = stored.state()
+    spec = stored.submitted().data.spec
+    end = stored.ending()
     return Facts(
         state=state,
         spec=spec,
-        iterations=runs.history(resources, run),
-        calls=runs.calls(resources, run),
+        iterations=stored.history(),
+        calls=stored.calls(),
         jobs=sorted(_jobs(resources, run, notes), key=lambda each: each.started),
         templates=list(_templates(resources, run, notes)),
         ended=end.time if end else None,
@@ -118,12 +119,10 @@ class _Emitted(msgspec.Struct):
     data: msgspec.Raw = msgspec.Raw()
 
 
-def _emitted(resources: Resources, run: str) -> Iterator[_Emitted]:
-    """Every recorded event of a run."""
-    journal = resources.journal(run)
-    for key in journal.keys():
-        data = journal.find(key) if iteration_of(key) >= 0 and "." not in key else None
-        for raw in read_record(data).events if data else ():
+def _emitted(resources: Resources, run: str, prefix: str = "") -> Iterator[_Emitted]:
+    """The recorded events of a run, or of the records whose keys begin so."""
+    for _, record in StoredRun(resources, run).records(prefix):
+        for raw in record.events:
             yield msgspec.json.decode(raw, type=_Emitted)
 
 
@@ -143,7 +142,7 @@ def _jobs(resources: Resources, run: str, notes: list[str]) -> Iterator[Ran]:
 
 def _templates(resources: Resources, run: str, notes: list[str]) -> Iterator[TemplateFacts]:
     used = _template_keys(resources, run)
-    jobs = len({key for key in resources.journal(run).keys() if key.endswith("/execute")})
+    jobs = len({key for key in resources.journal(run).keys() if function_of(key) == "execute"})
     for key in used:
         try:
             facts = _template(resources, run, key, jobs)
@@ -159,16 +158,17 @@ class _Encoded(msgspec.Struct):
 
 
 def _template_keys(resources: Resources, run: str) -> list[str]:
-    """Templates that a run's first record names."""
-    data = resources.store.find(f"runs/{run}/journal/{step_key(0, 'encode')}")
-    events = [msgspec.json.decode(raw, type=_Emitted) for raw in read_record(data).events] if data else []
+    """Templates that a run's first events name."""
+    events = [
+        event for event in _emitted(resources, run, iteration_prefix(0)) if event.type == CircuitEncoded.type
+    ]
     bodies = [resources.store.get(event.dataref) if event.dataref else event.data for event in events]
     keys = [msgspec.json.decode(body, type=_Encoded).template for body in bodies]
     return [key for key in dict.fromkeys(keys) if key]
 
 
 def _template(resources: Resources, run: str, key: str, jobs: int) -> TemplateFacts | None:
-    data = resources.store.find(f"templates/{key}")
+    data = resources.store.find(template_key(key))
     if data is None:
         return None
     from varloop.quantum.objective import Objective

@@ -71,7 +71,7 @@ def iterations(facts: Facts) -> Html:
             "final" if each.final else str(each.iteration + 1),
             rounded(each.value, each.error),
             with_error(each.value, each.error).partition("± ")[2] or "exact",
-            rounded(each.best, each.error),
+            rounded(each.lowest, each.error),
             f"{each.shots:,}",
         )
         for each in shown
@@ -80,7 +80,7 @@ def iterations(facts: Facts) -> Html:
         "details",
         el("summary", f"As a table{left_out}"),
         el("p", _final(facts), class_="note"),
-        table(("iteration", "value", "standard error", "best so far", "shots so far"), rows),
+        table(("iteration", "value", "standard error", "lowest so far", "shots so far"), rows),
     )
 
 

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 import msgspec
 
-from varloop import runs
 from varloop.context import Resources
 from varloop.errors import PermanentError, VarloopError
 from varloop.journal import list_runs
+from varloop.runs import StoredRun
+from varloop.store.layout import END, RUNS, journal_prefix, run_prefix
 
 __all__ = ["Plan", "collect", "plan"]
 
@@ -34,11 +35,11 @@ def plan(resources: Resources, days: float) -> Plan:
     """
     limit = resources.clock.now() - 86_400 * days
     old = [run for run in list_runs(resources.store) if _ended_before(resources, run, limit)]
-    gone = {run: [f"runs/{run}/{key}" for key in _keys(resources, run)] for run in old}
+    gone = {run: list(_keys(resources, run)) for run in old}
     journals = [key for keys in gone.values() for key in keys]
     dead = {reference for key in journals for reference in _references(resources, key)}
     if dead:
-        kept = (key for key in resources.store.keys("runs/") if key not in set(journals))
+        kept = (key for key in resources.store.keys(RUNS) if key not in set(journals))
         dead -= {reference for key in kept for reference in _references(resources, key)}
     return Plan(old, [*journals, *sorted(dead)])
 
@@ -51,7 +52,7 @@ def collect(resources: Resources, planned: Plan) -> None:
 
 def _ended_before(resources: Resources, run: str, limit: float) -> bool:
     try:
-        end = runs.ending(resources, run)
+        end = StoredRun(resources, run).ending()
     except VarloopError:
         return False
     return end is not None and end.time < limit
@@ -59,9 +60,8 @@ def _ended_before(resources: Resources, run: str, limit: float) -> bool:
 
 def _keys(resources: Resources, run: str) -> Iterator[str]:
     """Keys of a run, its end last: a collection that was cut short finds the run again."""
-    prefix = f"runs/{run}/"
-    keys = [key.removeprefix(prefix) for key in resources.store.keys(prefix)]
-    yield from sorted(keys, key=lambda key: (key == "journal/end", key))
+    end = journal_prefix(run) + END
+    yield from sorted(resources.store.keys(run_prefix(run)), key=lambda key: (key == end, key))
 
 
 def _references(resources: Resources, key: str) -> set[str]:

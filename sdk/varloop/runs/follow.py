@@ -11,10 +11,11 @@ from typing import Any
 
 import msgspec
 
-from varloop import runs
 from varloop.context import Resources
 from varloop.events import Event, Terminal
 from varloop.journal import read_record
+from varloop.runs import StoredRun
+from varloop.store.layout import is_step, iteration_prefix
 from varloop.wire.codec import to_json
 
 __all__ = ["ITERATION", "Follower", "News"]
@@ -45,13 +46,13 @@ class Follower:
     Events of pure functions are not recorded; the summary tells what came of them.
 
     :param since: leave out what happened before this iteration.
-    :raises EventError: if there is no such run.
+    :raises UnknownRun: if there is no such run.
     """
 
     def __init__(self, resources: Resources, run: str, since: int = 0) -> None:
         self._submitted: Event[Any] | None = resources.submitted(run) if since == 0 else None
-        self._resources = resources
-        self._run = run
+        self._run = StoredRun(resources, run)
+        self._journal = resources.journal(run)
         self._since = self._at = since
         self._seen: set[str] = set()
         self.ended = False
@@ -59,7 +60,7 @@ class Follower:
 
     def news(self) -> Iterator[News]:
         """Everything that was recorded since the last call."""
-        end = runs.ending(self._resources, self._run)  # first: nothing is recorded after it that matters
+        end = self._run.ending()  # first: nothing is recorded after it that matters
         if self._submitted is not None:
             yield News(0, self._submitted.type, to_json(self._submitted))
             self._submitted = None
@@ -79,15 +80,12 @@ class Follower:
             at += 1
 
     def _keys(self, iteration: int) -> Iterator[str]:
-        prefix = f"runs/{self._run}/journal/"
-        for key in self._resources.store.keys(f"{prefix}{iteration:06d}/"):
-            if "." not in (name := key.removeprefix(prefix)):
-                yield name
+        return filter(is_step, self._journal.keys(iteration_prefix(iteration)))
 
     def _read(self, at: int, key: str) -> Iterator[News]:
         self._seen.add(key)
-        data = self._resources.journal(self._run).find(key) or b"{}"
-        if key.endswith("/optimize") and (summary := runs.finished(self._resources, self._run, at)):
-            yield News(at, ITERATION, msgspec.json.encode(summary))
-        for raw in read_record(data).events:
+        record = read_record(self._journal.find(key) or b"{}", key)
+        if record.progress is not None:
+            yield News(at, ITERATION, msgspec.json.encode(record.progress))
+        for raw in record.events:
             yield News(at, msgspec.json.decode(raw, type=_Head).type, bytes(raw))

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from os import PathLike, fspath
 
 from varloop.errors import CorruptObject, MissingObject, PermanentError, UsageError
+from varloop.store.layout import object_key
 
 __all__ = ["Store", "open_store"]
 
@@ -70,7 +71,7 @@ class Store(ABC):
 
     def put_object(self, data: bytes) -> str:
         """Store bytes under their own digest; returns the key ``objects/<sha256>``."""
-        key = f"objects/{hashlib.sha256(data).hexdigest()}"
+        key = object_key(data)
         self.create(key, data)
         return key
 

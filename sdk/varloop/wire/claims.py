@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import msgspec
@@ -10,6 +9,7 @@ import msgspec
 from varloop.errors import CorruptObject, SchemaError
 from varloop.events import BODIES, Body, Claim, Event
 from varloop.store import Store
+from varloop.store.layout import OBJECTS, object_key
 from varloop.support.cache import LruCache
 from varloop.wire.codec import Types, decode_body, encode_body
 
@@ -47,10 +47,10 @@ class Claims:
             return claim
         if (known := self._recent.recall(claim.ref)) is not None and known.type == claim.of:
             return known
-        if not claim.ref.startswith("objects/"):
+        if not claim.ref.startswith(OBJECTS):
             raise SchemaError(f"{claim.ref[:120]!r} is not a reference to a stored object", run=event.run)
         data = self._store.get(claim.ref)
-        if claim.ref != f"objects/{hashlib.sha256(data).hexdigest()}":
+        if claim.ref != object_key(data):
             raise CorruptObject(f"object {claim.ref} does not match its name", run=event.run)
         body = decode_body(claim.of, data, self._types)
         self._recent[claim.ref] = body

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from varloop import runs
 from varloop.app import DEFAULT, Pipelines
 from varloop.context import Resources
 from varloop.errors import ConflictError, EventError, PermanentError, SpecError, TemporaryError, VarloopError
@@ -30,6 +29,7 @@ from varloop.host.embedded import EmbeddedHost
 from varloop.host.knative import BAD, LARGE, REFUSED, TOO_LARGE, Answer, later, problem, received
 from varloop.host.server.bus import LiveBus
 from varloop.journal import list_runs
+from varloop.runs import StoredRun, states
 from varloop.runs.follow import Follower, News
 from varloop.spec import parse
 from varloop.store import Store
@@ -85,7 +85,7 @@ class Service:
 
     def _resume(self, run: str) -> bool:
         try:
-            events = runs.pending(self.resources(), run)
+            events = StoredRun(self.resources(), run).pending()
         except VarloopError as error:
             log.warning("not resumed: %s", mask(str(error)))
             return False
@@ -150,11 +150,11 @@ def create_ingress(service: Service) -> Flask:
 
     @app.get("/runs")
     def list_all() -> Response:
-        return _json(runs.states(service.resources()))
+        return _json(states(service.resources()))
 
     @app.get("/runs/<run>")
     def show(run: str) -> Response:
-        return _json(runs.state(_known(service, run), run))
+        return _json(StoredRun(_known(service, run), run).state())
 
     @app.get("/runs/<run>/events")
     def stream(run: str) -> Response:

@@ -1,0 +1,87 @@
+"""Where everything lies in a store: the one place that spells its keys.
+
+| key | what |
+|---|---|
+| ``runs/<run>/submitted`` | the event that asked for the run |
+| ``runs/<run>/journal/<iteration>/<function>`` | the record of a step |
+| ``runs/<run>/journal/<iteration>/<function>.<note>`` | what a step computed once for itself |
+| ``runs/<run>/journal/end`` | the event that ended the run |
+| ``templates/<key>`` | a compiled circuit |
+| ``objects/<sha256>`` | a large body |
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+__all__ = [
+    "END",
+    "OBJECTS",
+    "RUNS",
+    "function_of",
+    "is_step",
+    "iteration_of",
+    "iteration_prefix",
+    "journal_prefix",
+    "object_key",
+    "run_prefix",
+    "step_key",
+    "submitted_key",
+    "template_key",
+]
+
+RUNS = "runs/"
+OBJECTS = "objects/"
+END = "end"
+"""key of a run's end, relative to its journal"""
+
+
+def run_prefix(run: str) -> str:
+    """What all keys of a run begin with."""
+    return f"{RUNS}{run}/"
+
+
+def submitted_key(run: str) -> str:
+    """Key of the event that asked for a run."""
+    return f"{RUNS}{run}/submitted"
+
+
+def journal_prefix(run: str) -> str:
+    """What all keys of a run's journal begin with; the keys below are relative to it."""
+    return f"{RUNS}{run}/journal/"
+
+
+def iteration_prefix(iteration: int) -> str:
+    """What the keys of an iteration begin with, relative to the run's journal."""
+    return f"{iteration:06d}/"
+
+
+def step_key(iteration: int, function: str) -> str:
+    """Key of a step's record, relative to the run's journal."""
+    return f"{iteration_prefix(iteration)}{function}"
+
+
+def iteration_of(key: str) -> int:
+    """Iteration of a key of the journal, -1 for those that belong to none."""
+    head = key.partition("/")[0]
+    return int(head) if head.isdigit() else -1
+
+
+def function_of(key: str) -> str:
+    """Function whose record or note lies under a key of the journal."""
+    return key.partition("/")[2].partition(".")[0]
+
+
+def is_step(key: str) -> bool:
+    """Whether the record of a step lies under a key of the journal, and not a note or the run's end."""
+    return iteration_of(key) >= 0 and "." not in key
+
+
+def template_key(key: str) -> str:
+    """Where the template with this key lies."""
+    return f"templates/{key}"
+
+
+def object_key(data: bytes) -> str:
+    """Where a large body lies: under its own digest."""
+    return f"{OBJECTS}{hashlib.sha256(data).hexdigest()}"
