@@ -18,7 +18,7 @@ TAIL = 0.1
 @app.function(on=CircuitExecuted, emits=ObjectiveEvaluated, pure=True)
 def tail_average(event: Event[CircuitExecuted], ctx: varloop.Context) -> ObjectiveEvaluated:
     """Mean cost of the best tenth of each row's samples."""
-    samples, template = event.data.samples, ctx.template(event.data.request.template)
+    samples, template = event.data.measurement.samples, ctx.template(event.data.request.template)
     values, variances = [], []
     for row in range(samples.rows):
         outcomes, counts = cell(samples, row, 0)

@@ -21,6 +21,7 @@ from varloop.events import (
     CircuitExecuted,
     Event,
     Job,
+    Measurement,
     ObjectiveEvaluated,
     ParametersProposed,
     Request,
@@ -83,8 +84,12 @@ def execute(event: Event[Request], ctx: Context) -> CircuitExecuted:
     rows = len(request.points)
     return CircuitExecuted(
         request=request,
-        job=Job(backend="toy", rows=rows, circuits=rows, shots=rows * (shots or 0), seconds=0.001),
-        values=[-math.cos(x) - math.cos(y) / 2 + float(noise) for x, y in request.points],
+        job=Job(backend="toy", rows=rows, seconds=0.001),
+        measurement=Measurement(
+            circuits=rows,
+            shots=rows * (shots or 0),
+            values=[-math.cos(x) - math.cos(y) / 2 + float(noise) for x, y in request.points],
+        ),
     )
 
 
@@ -92,10 +97,12 @@ def execute(event: Event[Request], ctx: Context) -> CircuitExecuted:
 def postprocess(event: Event[CircuitExecuted], ctx: Context) -> ObjectiveEvaluated:
     """The values as they are."""
     done, shots = event.data, ctx.spec.shots
-    values = done.values or []
+    values = done.measurement.values or []
     error = 1 / math.sqrt(shots) if shots else 0.0
     return ObjectiveEvaluated(
-        memo=done.request.memo, values=values, errors=[error] * len(values), shots=done.job.shots
+        memo=done.request.memo,
+        evaluation=Evaluation(values, [error] * len(values)),
+        shots=done.measurement.shots,
     )
 
 

@@ -12,6 +12,8 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 import msgspec
 
+from varloop.evaluation import Evaluation
+
 __all__ = [
     "BODIES",
     "Body",
@@ -21,9 +23,11 @@ __all__ = [
     "Claim",
     "Event",
     "Job",
+    "Measurement",
     "Memo",
     "ObjectiveEvaluated",
     "ParametersProposed",
+    "Readout",
     "Request",
     "RunCancelled",
     "RunCompleted",
@@ -73,15 +77,35 @@ class Samples(msgspec.Struct, frozen=True, kw_only=True):
     """64-bit little-endian floats"""
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What one batched job did and cost."""
+class Readout(msgspec.Struct, frozen=True, kw_only=True):
+    """A calibration of the readout."""
 
-    backend: str
-    rows: int
+    errors: list[list[float]]
+    """shares of wrong readings per qubit, shape (n_qubits, 2): [P(read 1 | 0), P(read 0 | 1)]"""
+    shots: int
+    """that each share was counted in"""
+
+
+class Measurement(msgspec.Struct, frozen=True, kw_only=True):
+    """What one batch measured, of every row, and what that took."""
+
     circuits: int
     """executions: rows × measurement groups, calibration circuits included"""
     shots: int
-    """shots of all circuits together; 0 when exact"""
+    """of all executions together; 0 when exact"""
+    values: list[float] | None = None
+    """the objective of each row, shape (rows,), when exact; None when sampled"""
+    samples: Samples | None = None
+    """outcomes of every row and group; of an exact run of a binary problem, each row's likeliest outcomes"""
+    readout: Readout | None = None
+    """of the problem's qubits, if the run undoes their errors"""
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One batched job."""
+
+    backend: str
+    rows: int
     seconds: float = 0.0
 
 
@@ -131,16 +155,12 @@ class ParametersProposed(Request, frozen=True, kw_only=True):
 
 
 class CircuitExecuted(Body, frozen=True, kw_only=True):
-    """The outcome of one iteration's batch: expectation values or samples of every row."""
+    """The outcome of one iteration's batch."""
 
     type = PREFIX + "circuit.executed"
     request: Request
     job: Job
-    values: list[float] | None = None
-    """exact expectation values of the observable, shape (rows,); None when sampled"""
-    samples: Samples | None = None
-    readout: list[list[float]] | None = None
-    """assignment probabilities per qubit, shape (n_qubits, 2): [P(read 1 | 0), P(read 0 | 1)]"""
+    measurement: Measurement
 
 
 class ObjectiveEvaluated(Body, frozen=True, kw_only=True):
@@ -148,13 +168,7 @@ class ObjectiveEvaluated(Body, frozen=True, kw_only=True):
 
     type = PREFIX + "objective.evaluated"
     memo: Memo
-    values: list[float]
-    """shape (n_points,)"""
-    errors: list[float]
-    """one standard error each, shape (n_points,); 0 when exact"""
-    gradient: list[float] | None = None
-    """at points[0], shape (n_parameters,)"""
-    gradient_errors: list[float] | None = None
+    evaluation: Evaluation
     shots: int = 0
     """shots this iteration used"""
     solution: Solution | None = None

@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 
-from varloop.evaluation import Evaluation
 from varloop.events import ObjectiveEvaluated, RunCompleted, Solution
 from varloop.optimizers import Ask, Optimizer
 from varloop.progress import Iteration
@@ -83,17 +82,17 @@ def report(loop: Loop, measured: ObjectiveEvaluated, iteration: int) -> Iteratio
 
     :param loop: as it was before it.
     """
-    low = _lowest(measured)
+    evaluation, low = measured.evaluation, _lowest(measured)
     after = _noted(loop, measured)
     return Iteration(
         iteration=iteration,
-        value=measured.values[low],
-        error=measured.errors[low],
-        lowest=min(measured.values[low], loop.best.value if loop.best else math.inf),
+        value=evaluation.values[low],
+        error=evaluation.errors[low],
+        lowest=min(evaluation.values[low], loop.best.value if loop.best else math.inf),
         shots=after.shots,
         parameters=loop.points[low],
-        gradient=measured.gradient,
-        gradient_errors=measured.gradient_errors,
+        gradient=evaluation.gradient,
+        gradient_errors=evaluation.gradient_errors,
         solution=after.solution,
         final=bool(loop.stopping),
     )
@@ -101,13 +100,14 @@ def report(loop: Loop, measured: ObjectiveEvaluated, iteration: int) -> Iteratio
 
 def _lowest(measured: ObjectiveEvaluated) -> int:
     """Index of the point with the lowest value."""
-    return min(range(len(measured.values)), key=measured.values.__getitem__)
+    values = measured.evaluation.values
+    return min(range(len(values)), key=values.__getitem__)
 
 
 def _noted(loop: Loop, measured: ObjectiveEvaluated) -> Loop:
     """Take note of an iteration's values."""
     low = _lowest(measured)
-    value, error = measured.values[low], measured.errors[low]
+    value, error = measured.evaluation.values[low], measured.evaluation.errors[low]
     best = loop.best
     if best is None or value < best.value or (loop.stopping and loop.cost.row):
         best = Best(value, error, loop.points[low], measured.solution)
@@ -135,8 +135,7 @@ def advance(
     loop = _noted(loop, measured)
     if loop.stopping:
         return loop, _completed(loop, loop.stopping)
-    evaluation = Evaluation(measured.values, measured.errors, measured.gradient, measured.gradient_errors)
-    state = optimizer.tell(loop.optimizer, evaluation)
+    state = optimizer.tell(loop.optimizer, measured.evaluation)
     loop = msgspec.structs.replace(loop, optimizer=state)
     if loop.deadline is not None and now >= loop.deadline:
         return loop, _completed(loop, "deadline")

@@ -19,10 +19,10 @@ def evaluate(executed: CircuitExecuted, template: Template, spec: RunSpec, seed:
 
     :param seed: of the iteration, the one its batch was made with (``ctx.seed``).
     """
-    values, variances = estimate(template, executed, spec.problem, spec.mitigation)
-    solution = None
-    if is_binary(spec.problem) and executed.samples is not None:
-        solution = best_solution(executed.samples, spec.problem)
+    measured, solution = executed.measurement, None
+    values, variances = estimate(template, measured, spec.problem, spec.mitigation)
+    if is_binary(spec.problem) and measured.samples is not None:
+        solution = best_solution(measured.samples, spec.problem)
     return objective(executed, template, seed, values, variances, solution)
 
 
@@ -41,13 +41,9 @@ def objective(
     """
     request = executed.request
     rows = plan(template.angles, request.points, request.gradient, seed)
-    measured = combine(rows, values, variances)
     return ObjectiveEvaluated(
         memo=request.memo,
-        values=measured.values,
-        errors=measured.errors,
-        gradient=measured.gradient,
-        gradient_errors=measured.gradient_errors,
-        shots=executed.job.shots,
+        evaluation=combine(rows, values, variances),
+        shots=executed.measurement.shots,
         solution=solution,
     )

@@ -15,6 +15,7 @@ from varloop.client import EmbeddedClient, Run, embedded, submit
 from varloop.client.builder import build_spec
 from varloop.context import Context, Resources
 from varloop.errors import ConflictError, EventError, RunEnded, UsageError
+from varloop.evaluation import Evaluation
 from varloop.events import CircuitExecuted, Event, ObjectiveEvaluated, RunCompleted, RunSubmitted
 from varloop.host.embedded import EmbeddedHost
 from varloop.spec import Budget, CircuitSpec, Energy, MaxCut, OptimizerSpec, RunSpec
@@ -387,8 +388,10 @@ def test_submit_does_it_all(tmp_path: Any) -> None:
 
     @app.function(on=CircuitExecuted, emits=ObjectiveEvaluated, pure=True)
     def doubled(event: Event[CircuitExecuted], ctx: Context) -> ObjectiveEvaluated:
-        values = [2 * value for value in event.data.values or []]
-        return ObjectiveEvaluated(memo=event.data.request.memo, values=values, errors=[0.0] * len(values))
+        values = [2 * value for value in event.data.measurement.values or []]
+        return ObjectiveEvaluated(
+            memo=event.data.request.memo, evaluation=Evaluation(values, [0.0] * len(values))
+        )
 
     what: dict[str, Any] = {
         "circuit": CircuitSpec(library="real_amplitudes", options={"num_qubits": 1, "reps": 0}),

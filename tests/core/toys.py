@@ -9,12 +9,14 @@ from typing import Any
 from varloop.app import DEFAULT, App, Pipelines
 from varloop.context import Context, Resources
 from varloop.errors import StoreUnavailable
+from varloop.evaluation import Evaluation
 from varloop.events import (
     CancelRequested,
     CircuitEncoded,
     CircuitExecuted,
     Event,
     Job,
+    Measurement,
     ObjectiveEvaluated,
     ParametersProposed,
     Request,
@@ -70,15 +72,16 @@ class Toy:
         request = event.data
         return CircuitExecuted(
             request=Request(template=request.template, points=request.points, memo=request.memo),
-            job=Job(backend="toy", rows=1, circuits=1, shots=1),
-            values=[(x - 1) ** 2 for (x,) in request.points],
+            job=Job(backend="toy", rows=1),
+            measurement=Measurement(circuits=1, shots=1, values=[(x - 1) ** 2 for (x,) in request.points]),
         )
 
     def postprocess(self, event: Event[CircuitExecuted], ctx: Context) -> ObjectiveEvaluated:
         """Hand the values on."""
         self._called("postprocess", event)
-        assert event.data.values is not None
-        return ObjectiveEvaluated(memo=event.data.request.memo, values=event.data.values, errors=[0.0])
+        values = event.data.measurement.values
+        assert values is not None
+        return ObjectiveEvaluated(memo=event.data.request.memo, evaluation=Evaluation(values, [0.0]))
 
     def optimize(self, event: Event[ObjectiveEvaluated], ctx: Context) -> ParametersProposed | RunCompleted:
         """Halve the distance, or end."""
@@ -87,7 +90,7 @@ class Toy:
         if event.iteration + 1 < self.iterations:
             return ParametersProposed(template="none", points=[[x]], memo=ctx.remember({"x": x}))
         return RunCompleted(
-            value=event.data.values[0],
+            value=event.data.evaluation.values[0],
             error=0.0,
             parameters=[x],
             iterations=event.iteration + 1,

@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from varloop.evaluation import Evaluation
 from varloop.events import (
     Body,
     CancelRequested,
@@ -14,9 +15,11 @@ from varloop.events import (
     Claim,
     Event,
     Job,
+    Measurement,
     Memo,
     ObjectiveEvaluated,
     ParametersProposed,
+    Readout,
     Request,
     RunCancelled,
     RunCompleted,
@@ -61,33 +64,29 @@ bodies: st.SearchStrategy[Body] = st.one_of(
     st.builds(
         CircuitExecuted,
         request=st.builds(Request, **points),
-        job=st.builds(
-            Job,
-            backend=text,
-            rows=counts,
+        job=st.builds(Job, backend=text, rows=counts, seconds=numbers),
+        measurement=st.builds(
+            Measurement,
             circuits=counts,
             shots=counts,
-            seconds=numbers,
+            values=st.none() | vectors,
+            samples=st.none()
+            | st.builds(
+                Samples,
+                num_qubits=counts,
+                rows=counts,
+                groups=counts,
+                offsets=st.lists(counts, max_size=3),
+                outcomes=st.binary(max_size=16),
+                weights=st.binary(max_size=16),
+            ),
+            readout=st.none() | st.builds(Readout, errors=st.lists(vectors, max_size=2), shots=counts),
         ),
-        values=st.none() | vectors,
-        samples=st.none()
-        | st.builds(
-            Samples,
-            num_qubits=counts,
-            rows=counts,
-            groups=counts,
-            offsets=st.lists(counts, max_size=3),
-            outcomes=st.binary(max_size=16),
-            weights=st.binary(max_size=16),
-        ),
-        readout=st.none() | st.lists(vectors, max_size=2),
     ),
     st.builds(
         ObjectiveEvaluated,
         memo=memos,
-        values=vectors,
-        errors=vectors,
-        gradient=st.none() | vectors,
+        evaluation=st.builds(Evaluation, values=vectors, errors=vectors, gradient=st.none() | vectors),
         shots=counts,
         solution=st.none() | solutions,
     ),

@@ -12,6 +12,7 @@ from core.toys import FlakyStore, Toy, cancellation, deliver, invoker, submissio
 from varloop.app import App
 from varloop.context import Context
 from varloop.errors import EventError, PermanentError, SpecError, TemporaryError
+from varloop.evaluation import Evaluation
 from varloop.events import (
     Body,
     CancelRequested,
@@ -661,8 +662,8 @@ def test_a_pipeline_inherits_its_other_steps() -> None:
 
     @own_app.function(on=CircuitExecuted, emits=ObjectiveEvaluated, pure=True)
     def doubled(event: Event[CircuitExecuted], ctx: Context) -> ObjectiveEvaluated:
-        values = [2 * value for value in event.data.values or []]
-        return ObjectiveEvaluated(memo=event.data.request.memo, values=values, errors=[0.0])
+        values = [2 * value for value in event.data.measurement.values or []]
+        return ObjectiveEvaluated(memo=event.data.request.memo, evaluation=Evaluation(values, [0.0]))
 
     host = invoker(Toy().app, own_app)
     deliveries = deliver(host, submission("a", pipeline="double"), submission("b"))
@@ -680,15 +681,17 @@ def test_a_step_between_two_others(pure: bool) -> None:
     @own_app.function(on=CircuitExecuted, emits=Checked, pure=pure)
     def check(event: Event[CircuitExecuted], ctx: Context) -> Checked:
         calls.append(event.iteration)
-        assert event.data.values is not None
-        return Checked(event.data.values[0])
+        assert event.data.measurement.values is not None
+        return Checked(event.data.measurement.values[0])
 
     @own_app.function(on=Checked, emits=ObjectiveEvaluated, pure=True)
     def go_on(event: Event[Checked], ctx: Context) -> ObjectiveEvaluated:
         record = ctx.journal.find(step_key(event.iteration, "execute"))
         assert record is not None
         executed: Event[Any] = from_json(bytes(read_record(record).events[0]))
-        return ObjectiveEvaluated(memo=executed.data.request.memo, values=[event.data.value], errors=[0.0])
+        return ObjectiveEvaluated(
+            memo=executed.data.request.memo, evaluation=Evaluation([event.data.value], [0.0])
+        )
 
     host = invoker(Toy().app, own_app)
     deliveries = deliver(host, submission(pipeline="checked"), confirm=False)

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from core.toys import Toy, cancellation, deliver, invoker, submission
@@ -28,11 +29,9 @@ class Noisy(Toy):
     def execute(self, event: Event[Any], ctx: Context) -> CircuitExecuted:
         """Measure with the noise of this process."""
         done = super().execute(event, ctx)
-        return CircuitExecuted(
-            request=done.request,
-            job=done.job,
-            values=[value + self._noise.random() for value in done.values or []],
-        )
+        values = [value + self._noise.random() for value in done.measurement.values or []]
+        measurement = msgspec.structs.replace(done.measurement, values=values)
+        return msgspec.structs.replace(done, measurement=measurement)
 
 
 def everything(store: Store, name: str, count: int) -> list[list[Any]]:

@@ -15,4 +15,5 @@ def postprocess(event: Event[CircuitExecuted], ctx: Context) -> ObjectiveEvaluat
     spec = ctx.spec
     template = ctx.templates.get(event.data.request.template, spec, ctx.backends.get(spec.backend))
     found = evaluate(event.data, template, spec, ctx.seed)
-    return msgspec.structs.replace(found, values=[value + 100 for value in found.values])
+    values = [value + 100 for value in found.evaluation.values]
+    return msgspec.structs.replace(found, evaluation=msgspec.structs.replace(found.evaluation, values=values))

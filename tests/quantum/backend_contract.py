@@ -15,8 +15,8 @@ from qiskit.circuit import Parameter, ParameterVector, QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp, Statevector
 
 from varloop.errors import CircuitError
-from varloop.events import CircuitExecuted, Job, Memo, Request, Samples
-from varloop.quantum.backends import Backend, Backends, Execution
+from varloop.events import Samples
+from varloop.quantum.backends import Backend, Backends
 from varloop.quantum.circuits import spec_of
 from varloop.quantum.estimate import estimate
 from varloop.quantum.samples import cell
@@ -51,17 +51,6 @@ def ansatz() -> QuantumCircuit:
     circuit.rzz(angles[3] - angles[5], 0, 1)
     circuit.ry(0.4, 1)
     return circuit
-
-
-def executed(done: Execution) -> CircuitExecuted:
-    """An execution as the event that carries it."""
-    return CircuitExecuted(
-        request=Request(template="", points=[], memo=Memo(key="", digest="")),
-        job=Job(backend="", rows=1, circuits=done.circuits, shots=done.shots),
-        values=done.values,
-        samples=done.samples,
-        readout=done.readout,
-    )
 
 
 def points(number: int, seed: int = 0) -> Array:
@@ -209,7 +198,7 @@ class BackendContract:
         rows = template.angles.bind(np.tile(where, (100, 1)))
         done = backend.run(template, rows, shots=400, seed=11)
         truth = np.tile([self._seen(template, problem, point) for point in where], 100)
-        values, variances = estimate(template, executed(done), problem)
+        values, variances = estimate(template, done, problem)
         z = (values - truth) / np.sqrt(variances)
         assert abs(z.mean()) < 4 / np.sqrt(300)
         assert abs(z.var() - 1) < 4 * np.sqrt(2 / 300)
@@ -228,8 +217,8 @@ class BackendContract:
         assert done.readout is not None
         truth = self.misread(template)
         spread = np.sqrt((truth * (1 - truth)).clip(1e-3) / shots)
-        assert np.all(np.abs(np.array(done.readout) - truth) < 5 * spread + self.preparation)
-        values, variances = estimate(template, executed(done), ZZ, "readout")
+        assert np.all(np.abs(np.array(done.readout.errors) - truth) < 5 * spread + self.preparation)
+        values, variances = estimate(template, done, ZZ, "readout")
         exact = self.exact(self.bound(self.template(backend, ZZ), point), template, ZZ)
         assert abs(values[0] - exact) < 5 * np.sqrt(variances[0]) + 3 * self.preparation
 

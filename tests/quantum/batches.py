@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from varloop.events import CircuitExecuted, Job, Memo, Request, Samples
+from varloop.events import Measurement, Readout, Samples
 from varloop.quantum.objective import Objective
 from varloop.quantum.templates import Template
 from varloop.spec import Problem
@@ -22,11 +22,13 @@ def template(problem: Problem) -> Template:
     return Bare(Objective(problem))  # type: ignore[return-value]
 
 
-def measured(samples: Samples | None = None, readout: list[list[float]] | None = None) -> CircuitExecuted:
-    """An executed batch."""
-    return CircuitExecuted(
-        request=Request(template="", points=[], memo=Memo(key="", digest="")),
-        job=Job(backend="", rows=1, circuits=1, shots=1),
-        samples=samples,
-        readout=readout,
-    )
+def measured(
+    samples: Samples | None = None, errors: list[list[float]] | None = None, shots: int = 10**9
+) -> Measurement:
+    """What a batch measured.
+
+    :param errors: of a readout calibration.
+    :param shots: of the calibration.
+    """
+    readout = None if errors is None else Readout(errors=errors, shots=shots)
+    return Measurement(circuits=1, shots=1, samples=samples, readout=readout)

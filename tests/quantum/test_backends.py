@@ -13,8 +13,8 @@ from qiskit.quantum_info import SparsePauliOp, Statevector
 
 from quantum.backend_contract import RING, ZZ, Array, BackendContract, ansatz, backends, points
 from varloop.errors import CircuitError, MissingExtra, SpecError
-from varloop.events import Samples
-from varloop.quantum.backends import Backends, Execution, aer, noisy, program
+from varloop.events import Measurement, Samples
+from varloop.quantum.backends import Backends, aer, noisy, program
 from varloop.quantum.backends.isa import compile_circuit
 from varloop.quantum.backends.program import Slots, assemble, cores
 from varloop.quantum.backends.sampling import draw, misread
@@ -120,7 +120,7 @@ def test_threads_change_no_bit(
     monkeypatch.setattr(program, "PARALLEL", 0.0)
     template = compiled(chain(qubits), efficient_su2(qubits, reps=1), name, shots)
     rows = np.random.default_rng(0).normal(size=(3, len(template.parameters)))
-    seen: list[Execution] = []
+    seen: list[Measurement] = []
     for threads in (1, 2, 4, 4):
         monkeypatch.setattr(program, "cores", lambda threads=threads: threads)
         seen.append(backends().get(name).run(template, rows, shots=shots, seed=5))
@@ -205,7 +205,7 @@ def test_trajectories_agree_with_the_density_matrix(monkeypatch: pytest.MonkeyPa
         counted.append(one)
         measure = noisy.device("fake_manila")().target["measure"]
         errors = np.array([measure[qubit,].error for qubit in template.layout])
-        assert np.abs(np.array(done.readout) - errors[:, None]).max() < 5 * np.sqrt(0.03 / 4000)
+        assert np.abs(np.array(done.readout.errors) - errors[:, None]).max() < 5 * np.sqrt(0.03 / 4000)
     expected = (counted[0] + counted[1]) / 2
     assert sum(((each - expected) ** 2 / expected).sum() for each in counted) < 41.0
 

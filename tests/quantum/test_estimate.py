@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from quantum.batches import measured, template
 from varloop.errors import CircuitError, CorruptObject
-from varloop.events import CircuitExecuted, Samples
+from varloop.events import Measurement, Samples
 from varloop.quantum.backends.sampling import draw
 from varloop.quantum.estimate import best_solution, cvar, estimate
 from varloop.quantum.objective import Objective
@@ -33,7 +33,7 @@ def counted(num_qubits: int, groups: int, *cells: dict[int, float]) -> Samples:
 def test_exact_values_have_no_error() -> None:
     """Values of an exact batch are the estimates."""
     problem = Energy(observable=[("Z", 1.0)])
-    done = CircuitExecuted(request=measured().request, job=measured().job, values=[0.25, -1.0])
+    done = Measurement(circuits=2, shots=0, values=[0.25, -1.0])
     values, variances = estimate(template(problem), done, problem)
     assert (values.tolist(), variances.tolist()) == ([0.25, -1.0], [0.0, 0.0])
 

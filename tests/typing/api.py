@@ -31,7 +31,7 @@ def functions(app: varloop.App) -> None:
 
     @app.function(on=ObjectiveEvaluated, emits=Mark)
     def mark(event: Event[ObjectiveEvaluated], ctx: varloop.Context) -> Mark:
-        assert_type(event.data.values, list[float])
+        assert_type(event.data.evaluation.values, list[float])
         assert_type(ctx.spec, varloop.RunSpec)
         return Mark(note=event.run)
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from core.wires import events, http, structured, text
 from varloop.errors import SchemaError
+from varloop.evaluation import Evaluation
 from varloop.events import (
     BODIES,
     Body,
@@ -335,9 +336,12 @@ def test_arbitrary_headers_are_only_ever_refused(headers: dict[str, str]) -> Non
 def test_numbers_survive_exactly() -> None:
     """Floats travel with all their digits; what is no number is refused, not rounded to null."""
     body = ObjectiveEvaluated(
-        memo=Memo("", ""), values=[0.1 + 0.2, 5e-324, -1.7976931348623157e308], errors=[]
+        memo=Memo("", ""), evaluation=Evaluation([0.1 + 0.2, 5e-324, -1.7976931348623157e308], [])
     )
 
     assert decode_body(body.type, codec.encode_body(body)) == body
     with pytest.raises(SchemaError, match="Expected `float`, got `null`"):
-        decode_body(body.type, codec.encode_body(msgspec.structs.replace(body, values=[float("nan")])))
+        decode_body(
+            body.type,
+            codec.encode_body(msgspec.structs.replace(body, evaluation=Evaluation([float("nan")], []))),
+        )

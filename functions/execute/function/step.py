@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from varloop.app import App
 from varloop.context import Context
 from varloop.events import (
@@ -10,12 +12,13 @@ from varloop.events import (
     CircuitExecuted,
     Event,
     Job,
+    Measurement,
     ParametersProposed,
+    Readout,
     Request,
     RunCancelled,
 )
 from varloop.journal import Record, write_record
-from varloop.quantum.backends import Execution
 from varloop.quantum.gradients import plan
 from varloop.store.layout import function_of, iteration_of, step_key
 
@@ -34,33 +37,24 @@ def execute(event: Event[Request], ctx: Context) -> CircuitExecuted:
     rows = plan(template.angles, request.points, request.gradient, ctx.seed).rows
     calibrate = spec.mitigation == "readout" and ctx.iteration == 0
     started = ctx.clock.now()
-    done = backend.run(template, rows, shots=spec.shots, seed=ctx.seed, calibrate=calibrate)
+    measured = backend.run(template, rows, shots=spec.shots, seed=ctx.seed, calibrate=calibrate)
     return CircuitExecuted(
         request=Request(
             template=request.template, points=request.points, gradient=request.gradient, memo=request.memo
         ),
-        job=Job(
-            backend=backend.name,
-            rows=len(rows),
-            circuits=done.circuits,
-            shots=done.shots,
-            seconds=round(ctx.clock.now() - started, 6),
-        ),
-        values=done.values,
-        samples=done.samples,
-        readout=readout(done, ctx),
+        job=Job(backend=backend.name, rows=len(rows), seconds=round(ctx.clock.now() - started, 6)),
+        measurement=calibrated(measured, ctx),
     )
 
 
-def readout(done: Execution, ctx: Context) -> list[list[float]] | None:
-    """The run's readout calibration: measured in its first job, remembered for the others."""
-    if done.readout is not None:
-        ctx.remember(done.readout)
-        return done.readout
-    if ctx.spec.mitigation != "readout":
-        return None
-    remembered: list[list[float]] | None = ctx.journal.remembered(step_key(0, "execute"))
-    return remembered
+def calibrated(measured: Measurement, ctx: Context) -> Measurement:
+    """With the run's readout calibration: measured in its first job, remembered for the others."""
+    if measured.readout is not None:
+        ctx.remember(measured.readout)
+    elif ctx.spec.mitigation == "readout":
+        remembered = msgspec.convert(ctx.journal.remembered(step_key(0, "execute")), Readout | None)
+        return msgspec.structs.replace(measured, readout=remembered)
+    return measured
 
 
 @app.function(on=CancelRequested, emits=RunCancelled)

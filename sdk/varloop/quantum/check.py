@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from varloop.errors import MissingExtra, PermanentError, SpecError
-from varloop.events import CircuitExecuted, Job, Memo, Request
 from varloop.quantum import problems
 from varloop.quantum.backends import Backend, Backends
 from varloop.quantum.objective import Mode, Objective, mode_of
@@ -268,13 +267,6 @@ def _simulate(spec: RunSpec, template: Template, backend: Backend, point: list[f
 
     row = template.angles.bind([point])
     calibrate = spec.mitigation == "readout"
-    done = backend.run(template, row, shots=spec.shots, seed=spec.seed, calibrate=calibrate)
-    executed = CircuitExecuted(
-        request=Request(template=template.key, points=[point], memo=Memo(key="", digest="")),
-        job=Job(backend=backend.name, rows=1, circuits=done.circuits, shots=done.shots),
-        values=done.values,
-        samples=done.samples,
-        readout=done.readout,
-    )
-    values, variances = estimate(template, executed, spec.problem, spec.mitigation)
+    measured = backend.run(template, row, shots=spec.shots, seed=spec.seed, calibrate=calibrate)
+    values, variances = estimate(template, measured, spec.problem, spec.mitigation)
     return float(values[0]), math.sqrt(variances[0])

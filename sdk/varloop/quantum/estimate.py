@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from varloop.errors import CircuitError, CorruptObject
-from varloop.events import CircuitExecuted, Samples, Solution
+from varloop.events import Measurement, Samples, Solution
 from varloop.quantum.problems import Binary, costs, is_binary
 from varloop.quantum.readout import duals
 from varloop.quantum.samples import cell, columns
@@ -24,7 +24,7 @@ Estimate = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def estimate(
-    template: Template, executed: CircuitExecuted, problem: Problem, mitigation: str = "none"
+    template: Template, measured: Measurement, problem: Problem, mitigation: str = "none"
 ) -> Estimate:
     """The objective of every row and the variance of that estimate, both of shape (rows,).
 
@@ -36,18 +36,18 @@ def estimate(
     :raises CircuitError: nothing was measured, or readout mitigation has no calibration.
     :raises CorruptObject: the samples do not fit together.
     """
-    if executed.values is not None:
-        values = np.array(executed.values)
+    if measured.values is not None:
+        values = np.array(measured.values)
         return values, np.zeros_like(values)
-    if executed.samples is None:
+    if measured.samples is None:
         raise CircuitError("the batch holds neither values nor samples")
     if mitigation == "readout":
-        if executed.readout is None:
+        if measured.readout is None:
             raise CircuitError("readout mitigation needs a calibration, and the run has measured none")
-        return _sampled(template.objective, executed.samples, duals(executed.readout))
+        return _sampled(template.objective, measured.samples, duals(measured.readout.errors))
     if is_binary(problem):
-        return _binary(template.objective, executed.samples, problem)
-    return _sampled(template.objective, executed.samples, None)
+        return _binary(template.objective, measured.samples, problem)
+    return _sampled(template.objective, measured.samples, None)
 
 
 def cvar(values: NDArray[np.float64], weights: NDArray[np.float64], share: float) -> tuple[float, float]:

@@ -25,11 +25,19 @@ __all__ = ["Facts", "Ran", "TemplateFacts", "gather"]
 PACKAGES = ("varloop", "qiskit", "qiskit-aer", "numpy")
 
 
+class Cost(msgspec.Struct):
+    """What a job's measurement took."""
+
+    circuits: int
+    shots: int
+
+
 class Ran(msgspec.Struct, frozen=True):
     """One job, as the function that ran it saw it: times in seconds since the epoch."""
 
     iteration: int
     job: Job
+    cost: Cost
     started: float
     ended: float
 
@@ -107,6 +115,7 @@ class _Executed(msgspec.Struct):
 
     job: Job
     request: Request
+    measurement: Cost
 
 
 class _Emitted(msgspec.Struct):
@@ -132,12 +141,12 @@ def _jobs(resources: Resources, run: str, notes: list[str]) -> Iterator[Ran]:
             continue
         try:
             data = resources.store.get(event.dataref) if event.dataref else event.data
-            job = msgspec.json.decode(data, type=_Executed).job
+            found = msgspec.json.decode(data, type=_Executed)
         except (VarloopError, msgspec.MsgspecError) as error:
             notes.append(mask(f"the job of iteration {event.iteration} could not be read: {error}"))
             continue
         ended = datetime.fromisoformat(event.time).timestamp()
-        yield Ran(event.iteration, job, ended - job.seconds, ended)
+        yield Ran(event.iteration, found.job, found.measurement, ended - found.job.seconds, ended)
 
 
 def _templates(resources: Resources, run: str, notes: list[str]) -> Iterator[TemplateFacts]:

@@ -156,11 +156,11 @@ def _call(call: Call, axis: Time, place: float, origin: float) -> Html:
 
 
 def _job(ran: Ran, axis: Time, place: float) -> Html:
-    job = ran.job
-    shots = f", {job.shots:,} shots" if job.shots else ", exact"
+    job, cost = ran.job, ran.cost
+    shots = f", {cost.shots:,} shots" if cost.shots else ", exact"
     tip = (
         f"job of iteration {ran.iteration + 1} on {job.backend}\ntook {duration(job.seconds)}\n"
-        f"{count(job.circuits, 'circuit')} in {count(job.rows, 'row')}{shots}"
+        f"{count(cost.circuits, 'circuit')} in {count(job.rows, 'row')}{shots}"
     )
     return _span(axis, ran, place + 12, 8.0, "job", tip)
 

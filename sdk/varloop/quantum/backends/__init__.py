@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from numpy.typing import ArrayLike
 
 from varloop.errors import MissingExtra, SpecError
-from varloop.events import Samples
+from varloop.events import Measurement
 from varloop.support.installation import install_line
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from varloop.quantum.templates import Template
 
-__all__ = ["Backend", "Backends", "Compiled", "Execution"]
+__all__ = ["Backend", "Backends", "Compiled"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,22 +35,6 @@ class Compiled:
     """one per measurement basis, qubit ``i`` measured into classical bit ``i``; without bases one, unmeasured"""
     layout: tuple[int, ...]
     """the device's qubit that holds qubit ``i`` at the end, the same in every circuit"""
-
-
-@dataclass(frozen=True, eq=False)
-class Execution:
-    """What one batch measured."""
-
-    circuits: int
-    """executions: rows × circuits of the template, calibration included"""
-    shots: int
-    """of all executions together; 0 when exact"""
-    values: list[float] | None = None
-    """the objective of each row, shape (rows,), when exact"""
-    samples: Samples | None = None
-    """outcomes of every row and group; of an exact run of a binary problem, each row's likeliest outcomes"""
-    readout: list[list[float]] | None = None
-    """[P(read 1 | 0), P(read 0 | 1)] per qubit of the problem, if it was calibrated in this batch"""
 
 
 class Backend(Protocol):
@@ -85,7 +69,7 @@ class Backend(Protocol):
 
     def run(
         self, template: Template, rows: ArrayLike, *, shots: int | None, seed: int, calibrate: bool = False
-    ) -> Execution:
+    ) -> Measurement:
         """Run all rows in all bases as one job. The same arguments give the same numbers, bit for bit.
 
         :param rows: angles, shape (rows, n_angles), radians.

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from varloop.errors import CircuitError
-from varloop.events import Samples
-from varloop.quantum.backends import Compiled, Execution
+from varloop.events import Measurement, Readout, Samples
+from varloop.quantum.backends import Compiled
 from varloop.quantum.backends.program import Program, assemble
 from varloop.quantum.backends.sampling import draw, misread
 from varloop.quantum.estimate import cvar
@@ -74,14 +74,15 @@ class Aer:
 
     def run(
         self, template: Template, rows: ArrayLike, *, shots: int | None, seed: int, calibrate: bool = False
-    ) -> Execution:
+    ) -> Measurement:
         angles = _checked(rows, template)
         if (template.mode == "counts") != (shots is not None):
             raise CircuitError(f"a template for {template.mode} cannot run with {shots} shots")
         program = template.prepared(f"calibrate={calibrate}", lambda: self._program(template, calibrate))
         done = program.run(angles, shots, seed)
         if template.mode == "expectation":
-            return Execution(len(done), 0, [data["expectation_value"] for data in done])
+            values = [data["expectation_value"] for data in done]
+            return Measurement(circuits=len(done), shots=0, values=values)
         if template.mode == "distribution":
             return _distribution(_table(done), template.objective)
         return self._counted(template, done, len(angles), shots or 0, seed)
@@ -92,15 +93,16 @@ class Aer:
 
     def _counted(
         self, template: Template, done: list[dict[str, Any]], rows: int, shots: int, seed: int
-    ) -> Execution:
+    ) -> Measurement:
         """Samples of all rows, and the calibration from what ran after them."""
         groups = len(template.groups)
         measured = [done[group * rows + row] for row in range(rows) for group in range(groups)]
         calibration = done[len(measured) :]
         readout = None
         if calibration:
-            readout = assignment(self._samples(template, calibration, 1, shots, (seed, 1)))
-        return Execution(
+            errors = assignment(self._samples(template, calibration, 1, shots, (seed, 1)))
+            readout = Readout(errors=errors, shots=shots)
+        return Measurement(
             circuits=len(done),
             shots=len(done) * shots,
             samples=self._samples(template, measured, groups, shots, (seed, 0)),
@@ -171,7 +173,7 @@ def _table(done: list[dict[str, Any]]) -> NDArray[np.float64]:
     return np.array([data["probabilities"] for data in done])
 
 
-def _distribution(probabilities: NDArray[np.float64], objective: Objective) -> Execution:
+def _distribution(probabilities: NDArray[np.float64], objective: Objective) -> Measurement:
     """The objective of every row, and its likeliest outcomes.
 
     Sums in NumPy's own fixed order: a matrix product's would depend on the number of threads.
@@ -189,7 +191,7 @@ def _distribution(probabilities: NDArray[np.float64], objective: Objective) -> E
         weights=np.concatenate([row[own] for row, own in zip(probabilities, outcomes, strict=True)]),
         cells=np.array([len(own) for own in outcomes]),
     )
-    return Execution(len(probabilities), 0, values, samples)
+    return Measurement(circuits=len(probabilities), shots=0, values=values, samples=samples)
 
 
 def _likeliest(probabilities: NDArray[np.float64]) -> NDArray[np.intp]:
