@@ -80,21 +80,34 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
 
 def ready(kind: str = "Service", status: str = "True", **more: Any) -> dict[str, Any]:
     """An object with a Ready condition."""
-    annotations = dict.fromkeys(("window", "target-burst-capacity", "initial-scale"), "x")
+    annotations = {"window": "15s", "target-burst-capacity": "0", "initial-scale": "1"}
     return {
         "kind": kind,
-        "metadata": {"generation": 1, "name": "x", "uid": "u1", "namespace": "varloop"},
+        "metadata": {
+            "generation": 1,
+            "name": "x",
+            "uid": "u1",
+            "namespace": "varloop",
+            "annotations": {"eventing.knative.dev/broker.class": "Kafka"},
+        },
         "spec": {
             "broker": "varloop",
             "delivery": {"retry": 10},
             "template": {
                 "metadata": {
                     "annotations": {f"autoscaling.knative.dev/{name}": it for name, it in annotations.items()}
-                }
+                },
+                "spec": {
+                    "timeoutSeconds": 600,
+                    "automountServiceAccountToken": False,
+                    "containers": [{"securityContext": {"readOnlyRootFilesystem": True}}],
+                },
             },
+            "topic": "varloop.dead-letters",
         },
         "status": {
             "observedGeneration": 1,
+            "availableReplicas": 1,
             "latestCreatedRevisionName": "x-1",
             "address": {"url": "http://broker/varloop/varloop"},
             "conditions": [{"type": "Ready", "status": status, "reason": "Because", "message": "of it"}],
@@ -222,13 +235,18 @@ def test_undeploying_a_pipeline_leaves_the_others(programs: Programs) -> None:
 
 
 def test_undeploying_the_default_pipeline_takes_all(programs: Programs) -> None:
-    """KafkaSinks too, where the cluster knows them."""
-    programs.answer({"get crd": ready("CustomResourceDefinition")})
+    """All but the dead letters: a KafkaSink owns its topic, so it stays, and what deletes it is said."""
+    programs.answer(
+        {"get crd": ready("CustomResourceDefinition"), "get kafkasink": {"items": [ready("KafkaSink")]}}
+    )
 
-    assert CliRunner().invoke(commands[1], []).exit_code == 0
+    result = CliRunner().invoke(commands[1], [])
 
+    assert result.exit_code == 0
     deleted = [line for line in programs.lines() if " delete " in line]
-    assert ["kafkasink" in line for line in deleted] == [False, True]
+    assert len(deleted) == 1
+    assert not any("kafkasink" in line for line in deleted)
+    assert "KafkaSink x stays, with the dead letters in its topic varloop.dead-letters" in result.output
 
 
 def test_a_sound_cluster_has_no_findings(programs: Programs) -> None:
@@ -243,8 +261,17 @@ def test_a_sound_cluster_has_no_findings(programs: Programs) -> None:
     [
         ({"version": "!refused"}, "cluster", "kubectl config"),
         ({"get crd services": "", "get": ready()}, "Knative Serving", "install-serving"),
-        ({"get crd kafkasinks": "", "get": ready()}, "Knative's Kafka Broker", "overlays/dev"),
-        ({"get secret": "", "get": ready()}, "secret varloop-store", "store.env"),
+        (
+            {"get deployment kafka-broker-receiver": "", "get": ready()},
+            "Knative's Kafka Broker",
+            "overlays/dev",
+        ),
+        (
+            {"get deployment kafka-sink-receiver": ready(availableReplicas=0), "get": ready()},
+            "KafkaSink",
+            "overlays/dev",
+        ),
+        ({"get secret varloop-store-encode": "", "get": ready()}, "secret varloop-store-encode", "store.env"),
         ({"get trigger encode": ready(status="False"), "get": ready()}, "trigger encode", "varloop deploy"),
     ],
 )
@@ -259,11 +286,39 @@ def test_what_is_missing_is_named_with_its_cure(
     assert hint in finding.hint
 
 
-def test_settings_that_func_reset_are_found(programs: Programs) -> None:
-    """An annotation that is gone is named."""
-    service = ready()
-    del service["spec"]["template"]["metadata"]["annotations"]["autoscaling.knative.dev/window"]
-    programs.answer({"get ksvc optimize": service, "get": ready()})
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        (("metadata", "annotations", "autoscaling.knative.dev/window"), "autoscaling.knative.dev~1window"),
+        (("spec", "timeoutSeconds"), "spec/timeoutSeconds"),
+        (("spec", "containers"), "readOnlyRootFilesystem"),
+        (("spec", "automountServiceAccountToken"), "automountServiceAccountToken"),
+    ],
+)
+def test_settings_that_func_reset_are_found(path: tuple[str, ...], named: str, programs: Programs) -> None:
+    """Whatever is gone is named, annotation or not; so is what has another value."""
+    for value in (None, "other"):
+        service = ready("Service")
+        place = service["spec"]["template"]
+        for key in path[:-1]:
+            place = place[key]
+        place.pop(path[-1])
+        if value and path[-1] != "containers":
+            place[path[-1]] = value
+        programs.answer({"get ksvc optimize": service, "get": ready()})
 
-    (finding,) = [finding for finding in examine(Cluster()) if not finding.ok]
-    assert (finding.what, finding.detail) == ("settings of optimize", "lost: autoscaling.knative.dev/window")
+        (finding,) = [finding for finding in examine(Cluster()) if not finding.ok]
+        assert finding.what == "settings of optimize"
+        assert named in finding.detail
+
+
+def test_a_broker_of_another_class_needs_no_kafka(programs: Programs) -> None:
+    """What the Broker does not use is not missing."""
+    broker = ready("Broker")
+    broker["metadata"]["annotations"] = {"eventing.knative.dev/broker.class": "MTChannelBasedBroker"}
+    programs.answer({"get broker": broker, "get deployment": "", "get crd kafkasinks": "", "get": ready()})
+
+    findings = {finding.what: finding for finding in examine(Cluster())}
+
+    assert all(finding.ok for finding in findings.values())
+    assert findings["KafkaSink"].detail == "not needed: the Broker is of class MTChannelBasedBroker"

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
 from varloop.app import STEPS
 from varloop.deploy.cluster import Cluster
@@ -26,6 +27,26 @@ class Finding:
     hint: str = ""
     """what to do about it"""
 
+
+KAFKA = {
+    "Knative's Kafka Broker": (
+        "deployment kafka-controller",
+        "deployment kafka-broker-receiver",
+        "statefulset kafka-broker-dispatcher",
+    ),
+    "KafkaSink": (
+        "crd kafkasinks.eventing.knative.dev",
+        "deployment kafka-controller",
+        "deployment kafka-sink-receiver",
+    ),
+}
+"""what the prod overlay needs of a cluster: the parts of each, as kubectl names them"""
+KAFKA_HINT = (
+    "https://knative.dev/docs/eventing/brokers/broker-types/kafka-broker/ "
+    "(or deploy with --overlay eventing/overlays/dev)"
+)
+EVENTING = "knative-eventing"
+BROKER_CLASS = "eventing.knative.dev/broker.class"
 
 INSTALL = "https://knative.dev/docs/install/yaml-install/"
 
@@ -60,21 +81,15 @@ def _knative(cluster: Cluster) -> Iterator[Finding]:
         ),
     ):
         yield _try(what, needed, lambda crd=crd: _exists(cluster, "crd", crd))  # type: ignore[misc]
-    yield _try(
-        "Knative's Kafka Broker",
-        "https://knative.dev/docs/eventing/brokers/broker-types/kafka-broker/ "
-        "(or deploy with --overlay eventing/overlays/dev)",
-        lambda: _exists(cluster, "crd", "kafkasinks.eventing.knative.dev"),
-    )
+    for what, parts in KAFKA.items():
+        yield _try(what, KAFKA_HINT, lambda parts=parts: _kafka(cluster, parts))  # type: ignore[misc]
 
 
 def _pipeline(cluster: Cluster) -> Iterator[Finding]:
     again = "varloop deploy"
-    yield _try(
-        "secret varloop-store",
-        "fill in eventing/base/store.env",
-        lambda: _exists(cluster, "secret", "varloop-store"),
-    )
+    for name in ("varloop-store", *(f"varloop-store-{step}" for step in STEPS)):
+        hint = "fill in eventing/base/store.env; varloop deploy"
+        yield _try(f"secret {name}", hint, lambda name=name: _exists(cluster, "secret", name))  # type: ignore[misc]
     for kind, names in (
         ("broker", ("varloop",)),
         ("sinkbinding", ("functions",)),
@@ -100,6 +115,24 @@ def _exists(cluster: Cluster, kind: str, name: str) -> str:
     return name
 
 
+def _kafka(cluster: Cluster, parts: tuple[str, ...]) -> str:
+    """Whether the parts of Knative for Kafka are there and up; not needed if the Broker here is of another class."""
+    deployed = cluster.get("broker", "varloop") if cluster.get("namespace", cluster.namespace) else []
+    kind = deployed[0]["metadata"].get("annotations", {}).get(BROKER_CLASS, "") if deployed else "Kafka"
+    if kind != "Kafka":
+        return f"not needed: the Broker is of class {kind or 'that the cluster chooses'}"
+    eventing = Cluster(EVENTING)
+    for part in parts:
+        what, _, name = part.partition(" ")
+        found = eventing.get(what, name)
+        if not found:
+            raise DeployError(f"no {part} in {EVENTING}")
+        status = found[0].get("status", {})
+        if what == "deployment" and not status.get("availableReplicas"):
+            raise DeployError(f"{part} in {EVENTING} has no pod that is ready")
+    return "its parts are there"
+
+
 def _ready(cluster: Cluster, kind: str, name: str) -> str:
     for found in cluster.get(kind, name):
         conditions = found.get("status", {}).get("conditions", [])
@@ -110,17 +143,25 @@ def _ready(cluster: Cluster, kind: str, name: str) -> str:
 
 
 def _patched(cluster: Cluster, service: str) -> str:
-    """Whether what func resets was patched on again."""
+    """Whether what func resets was patched on again, each value of it."""
     patch = json.loads(files("varloop.deploy").joinpath("service-patch.json").read_text())
     found = cluster.get("ksvc", service)
-    template = found[0]["spec"]["template"] if found else {}
-    annotations = template.get("metadata", {}).get("annotations", {})
-    wanted = [
-        each["path"].rpartition("/")[2].replace("~1", "/") for each in patch if "annotations" in each["path"]
-    ]
-    if lost := [name for name in wanted if name not in annotations]:
+    values = [(each["path"], each["value"], _at(found[0] if found else {}, each["path"])) for each in patch]
+    if lost := [
+        f"{path.removeprefix('/spec/template/')} ({there})" for path, value, there in values if there != value
+    ]:
         raise DeployError(
-            f"lost: {', '.join(lost)}",
+            f"not as patched: {', '.join(lost)}",
             hint=f"func resets them; varloop deploy, or kubectl patch ksvc {service}",
         )
     return "as patched"
+
+
+def _at(manifest: Any, path: str) -> Any:
+    """What a JSON pointer (RFC 6901) leads to, or None."""
+    for key in path.split("/")[1:]:
+        try:
+            manifest = manifest[int(key) if isinstance(manifest, list) else key.replace("~1", "/")]
+        except (KeyError, IndexError, ValueError):
+            return None
+    return manifest

@@ -74,14 +74,21 @@ def deploy_app(
 
 
 def undeploy(cluster: Cluster, pipeline: str, say: Say) -> None:
-    """Take a pipeline off the cluster; with the default one all that was deployed, but not the runs in the store."""
+    """Take a pipeline off the cluster; with the default one all that was deployed.
+
+    What people may still want stays: the runs in the store, and the dead letters. A KafkaSink with partitions of its
+    own owns its topic; deleted, it would take them along.
+    """
     if pipeline == DEFAULT:
         say("every Trigger, service and Broker")
         cluster.delete_triggers(PART)
-        kinds = "service.serving.knative.dev,broker.eventing.knative.dev,deployment,service,configmap,secret,sinkbinding"
+        kinds = "service.serving.knative.dev,broker.eventing.knative.dev,deployment,service,configmap,secret,sinkbinding,networkpolicy"
         cluster.kubectl("delete", kinds, "--selector", PART, "--ignore-not-found")
         if cluster.get("crd", "kafkasinks.eventing.knative.dev"):
-            cluster.kubectl("delete", "kafkasink", "--selector", PART, "--ignore-not-found")
+            for sink in cluster.get("kafkasink", selector=PART):
+                name = sink["metadata"]["name"]
+                say(f"KafkaSink {name} stays, with the dead letters in its topic {sink['spec']['topic']}")
+                say(f"  to delete both: kubectl delete kafkasink {name} --namespace {cluster.namespace}")
         return
     selector = f"{PIPELINE}={service_name('p', pipeline)}"
     if not cluster.get("trigger", selector=selector):
