@@ -10,13 +10,15 @@ import hashlib
 import math
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, get_args, get_origin
+from contextlib import suppress
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 import msgspec
 
-from varloop.errors import SpecError
+from varloop.errors import SpecError, UsageError
 
 __all__ = [
+    "SHORT",
     "Budget",
     "CircuitSpec",
     "Energy",
@@ -84,12 +86,65 @@ class Ising(_Binary, frozen=True, kw_only=True, tag_field="kind", tag="ising"):
     fields: list[float] = []
     offset: float = 0.0
 
+    @classmethod
+    def of(cls, program: Any, *, layers: int = 1, cvar: float = 1.0) -> Self:
+        """The problem of a QuadraticProgram of qiskit-optimization, by its ``to_ising``.
+
+        Bit k of a solution is variable k of the program. A program that maximises is minimised with its sign changed.
+
+        :raises UsageError: if it has constraints or variables that are not binary, or is no such program.
+        """
+        try:
+            operator, offset = program.to_ising()
+            terms = operator.simplify().to_sparse_list()
+        except Exception as error:  # whatever the foreign library says
+            raise UsageError(
+                f"problem: a {type(program).__name__} cannot become an Ising problem: {error}",
+                hint="QuadraticProgramToQubo().convert(program) of qiskit-optimization takes constraints and "
+                "integers in; from_docplex_mp(model) makes a program of a docplex model",
+            ) from error
+        fields, couplings = [0.0] * operator.num_qubits, []
+        for _, places, coefficient in terms:
+            weight = complex(coefficient).real
+            match places:
+                case []:
+                    offset += weight
+                case [i]:
+                    fields[i] += weight
+                case [i, j]:
+                    couplings.append((i, j, weight))
+        return cls(couplings=couplings, fields=fields, offset=float(offset), layers=layers, cvar=cvar)
+
 
 class MaxCut(_Binary, frozen=True, kw_only=True, tag_field="kind", tag="maxcut"):
     """Cut a weighted graph: minimise −Σ w over the edges whose ends get different bits."""
 
     edges: Annotated[list[Weight], msgspec.Meta(min_length=1)]
     """(node, node, weight); nodes are 0 … n−1"""
+
+    @classmethod
+    def of(cls, graph: Any, *, layers: int = 1, cvar: float = 1.0) -> Self:
+        """The problem of a networkx graph; edges without the attribute ``weight`` have weight 1.
+
+        Bit k of a solution is node k if the nodes are 0 … n−1, and else the k-th of the graph, ``list(graph.nodes)[k]``.
+
+        :raises UsageError: if the graph is directed, or is none.
+        """
+        try:
+            directed, nodes = graph.is_directed(), list(graph.nodes)
+            places = range(len(nodes))
+            number = dict(zip(places if set(nodes) == set(places) else nodes, places, strict=True))
+            edges = [(number[a], number[b], float(w)) for a, b, w in graph.edges(data="weight", default=1.0)]
+        except (AttributeError, TypeError, ValueError, KeyError) as error:
+            raise UsageError(
+                f"problem: a {type(graph).__name__} is no weighted graph: {error}",
+                hint="a networkx.Graph, or varloop.MaxCut(edges=[(node, node, weight), …])",
+            ) from error
+        if directed:
+            raise UsageError("problem: the graph is directed", hint="graph.to_undirected()")
+        if edges and max(max(a, b) for a, b, _ in edges) < len(number) - 1:
+            edges.append((len(number) - 2, len(number) - 1, 0.0))  # an isolated node has its bit too
+        return cls(edges=edges, layers=layers, cvar=cvar)
 
 
 Problem = Energy | Qubo | Ising | MaxCut
@@ -197,7 +252,8 @@ def _fields(kind: type[Any], data: dict[str, Any], path: str, faults: list[str])
             if field.required:
                 faults.append(f"{path}{name}: missing")
             continue
-        value, before = data[name], len(faults)
+        value: Any = _spelt_out(field.type, data[name])
+        before = len(faults)
         nested = _struct(field.type, value, f"{path}{name}", faults)
         if nested is not None:
             inner = _fields(nested, value, f"{path}{name}.", faults)
@@ -205,10 +261,37 @@ def _fields(kind: type[Any], data: dict[str, Any], path: str, faults: list[str])
                 parts[name] = nested(**inner)
         elif len(faults) == before:
             try:
-                parts[name] = msgspec.convert(value, field.type)
+                parts[name] = _converted(value, field.type)
             except msgspec.ValidationError as error:
                 faults.append(told(f"{path}{name}", field.type, value, error))
     return parts
+
+
+SHORT: dict[Any, str] = {OptimizerSpec: "name", Budget: "iterations"}
+"""the field that may stand for the whole object: ``optimizer: spsa``, ``budget: 10``"""
+
+
+def _spelt_out(annotation: Any, value: object) -> object:
+    """A value, or the object that it is short for."""
+    short = annotation in SHORT and isinstance(value, str | int | float)
+    return {SHORT[annotation]: value} if short else value
+
+
+def _converted(value: object, annotation: Any) -> Any:
+    """A value as a field's type; numbers that are whole may be written as 1e4 or 10.0 where integers are expected."""
+    try:
+        return msgspec.convert(value, annotation)
+    except msgspec.ValidationError:
+        with suppress(msgspec.ValidationError):
+            return msgspec.convert(_whole(value), annotation)
+        raise
+
+
+def _whole(value: object) -> object:
+    """Plain data with floats that are whole numbers as integers."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) <= 2**53 else value
+    return [_whole(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def told(name: str, annotation: Any, value: object, error: msgspec.ValidationError) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 from varloop.app import App, Pipelines
 from varloop.bus import DeadLetter
 from varloop.bus.memory import MemoryBus
-from varloop.client import EmbeddedClient
+from varloop.client import submission
 from varloop.context import Resources
 from varloop.events import Event, Terminal
 from varloop.host import Invoker, load_pipelines
@@ -115,7 +115,7 @@ def trial(
     lose_bus: bool = False,
     installed: Callable[[Iterable[App]], Pipelines] = load_pipelines,
 ) -> Trial:
-    """Submit a run to an embedded host and drive it to its end.
+    """Publish a run to an embedded host, unchecked as any application may, and drive it to its end.
 
     :param twice: deliver every event twice.
     :param late: deliver every event once more, up to this many seconds of the clock later.
@@ -133,9 +133,10 @@ def trial(
     bus = FaultyBus(clock, twice=twice, late=late, shuffle=shuffle)
     watcher = _Watcher(crash_at)
     host = _host(pipelines, store, clock, bus, watcher, replay)
-    client = EmbeddedClient(host, ids=lambda: run)
     try:
-        client.submit(spec, pipeline=pipeline)
+        event = submission(spec, run, pipeline, clock)
+        host.resources.register(event)
+        host.publish(event)
         host.drain()
     except Crash:
         host.close()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -104,6 +105,18 @@ def test_a_setting_that_is_none_is_refused(setting: str, reason: str) -> None:
     """What is wrong with a setting is said with the setting."""
     with pytest.raises(UsageError, match=f"--set {setting}.*{reason}"):
         specs.with_settings({"seed": 1}, (setting,))
+
+
+@pytest.mark.parametrize("circuit", ["ansatz.qasm", "{qasm: ansatz.qasm}"])
+def test_a_circuit_in_a_file_beside_the_spec(circuit: str, tmp_path: Path) -> None:
+    """The name of a file of OpenQASM is relative to the spec that has it; its source becomes part of the spec."""
+    (tmp_path / "ansatz.qasm").write_text("OPENQASM 3.0;")
+    (tmp_path / "spec.yaml").write_text(f"circuit: {circuit}")
+
+    assert specs.read(str(tmp_path / "spec.yaml"))[1] == {"circuit": {"qasm": "OPENQASM 3.0;"}}
+    (tmp_path / "ansatz.qasm").unlink()
+    with pytest.raises(UsageError, match=r"circuit: ansatz.qasm cannot be read: No such file or directory"):
+        specs.read(str(tmp_path / "spec.yaml"))
 
 
 def test_only_the_default_pipeline_has_known_optimizers() -> None:

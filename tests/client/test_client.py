@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,15 +16,16 @@ from varloop.app import App, Pipelines
 from varloop.client import EmbeddedClient, Run, embedded, submit
 from varloop.client.builder import build_spec
 from varloop.context import Context, Resources
-from varloop.errors import ConflictError, EventError, RunEnded, UsageError
+from varloop.errors import ConflictError, EventError, RunEnded, SpecError, UsageError
 from varloop.evaluation import Evaluation
 from varloop.events import CircuitExecuted, Event, ObjectiveEvaluated, RunCompleted, RunSubmitted
 from varloop.host.embedded import EmbeddedHost
-from varloop.spec import Budget, CircuitSpec, Energy, MaxCut, OptimizerSpec, RunSpec
+from varloop.spec import Budget, CircuitSpec, Energy, Ising, MaxCut, OptimizerSpec, RunSpec
 from varloop.store.folder import FolderStore
 from varloop.store.memory import MemoryStore
 from varloop.testing import FakeClock
 
+CIRCUIT = CircuitSpec(library="real_amplitudes")
 RING = MaxCut(edges=[(0, 1, 1.0), (1, 2, 1.0), (2, 0, 1.0)])
 
 
@@ -265,11 +268,9 @@ def test_resuming_is_harmless() -> None:
 
 def test_a_spec_from_what_is_at_hand() -> None:
     """What is given becomes the spec's fields; short forms stand for the long ones."""
-    circuit = CircuitSpec(library="real_amplitudes")
-
-    assert build_spec(circuit=circuit, observable=[("ZZ", 1.0)], optimizer="adam", budget=7) == RunSpec(
+    assert build_spec(circuit=CIRCUIT, observable=[("ZZ", 1.0)], optimizer="adam", budget=7) == RunSpec(
         problem=Energy(observable=[("ZZ", 1.0)]),
-        circuit=circuit,
+        circuit=CIRCUIT,
         optimizer=OptimizerSpec(name="adam"),
         budget=Budget(iterations=7),
     )
@@ -320,7 +321,7 @@ def test_kinds_of_observables() -> None:
     from qiskit.quantum_info import Pauli, PauliList
 
     def terms(observable: Any) -> Any:
-        problem = build_spec(observable=observable).problem
+        problem = build_spec(circuit=CIRCUIT, observable=observable).problem
         assert isinstance(problem, Energy)
         return problem.observable
 
@@ -343,20 +344,163 @@ def unbound() -> Any:
         ({"observable": {"Z": 1.0}}, "the observable is a dict, expected a SparsePauliOp"),
         ({"observable": unbound}, "the observable has coefficients with free parameters"),
         ({"circuit": "efficient_su2"}, "the circuit is a str, expected a QuantumCircuit"),
-        ({"initial": np.zeros((1, 2))}, "initial: .*flat list of numbers"),
-        ({"initial": "small"}, "initial: could not convert string to float"),
+        (
+            {"observable": [("Z", 1.0), ("X", 1j)]},
+            "observable: 1j is not real, as the numbers of a spec must be",
+        ),
+        ({"circuit": "no.qasm"}, "circuit: no.qasm cannot be read: No such file or directory"),
+        ({"initial": object()}, "initial: a spec cannot hold a object"),
+        ({"seed": 1 + 2j}, "seed: .* is not real"),
+        ({"initial": np.zeros((1, 2))}, r"initial\[0\]: Expected `float`, got `array`"),
+        ({"initial": "small"}, "initial: Expected `array | null`, got `str`"),
+        ({"shots": 1.5}, "shots: Expected `int | null`, got `float`"),
+        ({"optimizer": 5}, "optimizer.name: Expected `str`, got `int`"),
+        ({"budget": "ten"}, "budget.iterations: Expected `int`, got `str`"),
     ],
 )
 def test_what_is_no_circuit_observable_or_point(given: dict[str, Any], message: str) -> None:
     """An argument of the wrong kind is named, with what is expected."""
     observable = given.get("observable", "Z")
+    with pytest.raises((UsageError, SpecError), match=message):
+        build_spec(
+            **{
+                "circuit": CIRCUIT,
+                **given,
+                "observable": observable() if callable(observable) else observable,
+            }
+        )
+
+
+def test_numbers_of_any_kind() -> None:
+    """NumPy's scalars and arrays, whole numbers that are written as floats, real numbers that are typed as complex."""
+    spec: Any = build_spec(
+        circuit=CIRCUIT,
+        observable=[
+            ("ZZ", 1 + 0j),
+            ("XI", np.complex128(0.5)),
+            ("IX", np.complex64(2)),
+            ("YY", np.float32(0.25)),
+        ],
+        budget=np.int64(7),  # type: ignore[arg-type]
+        shots=1e4,  # type: ignore[arg-type]
+        seed=np.uint8(3),  # type: ignore[arg-type]
+        initial=np.float32([0.5, 1]),
+    )
+
+    assert spec.problem.observable == [("ZZ", 1.0), ("XI", 0.5), ("IX", 2.0), ("YY", 0.25)]
+    assert (spec.budget, spec.shots, spec.seed, spec.initial) == (Budget(iterations=7), 10_000, 3, [0.5, 1.0])
+    assert [type(each) for each in (spec.shots, spec.seed, *spec.initial)] == [int, int, float, float]
+
+
+def test_terms_as_qiskit_lists_them() -> None:
+    """``to_list`` of an operator gives complex coefficients, which are real numbers."""
+    from qiskit.quantum_info import SparsePauliOp
+
+    operator = SparsePauliOp(["ZX", "II"], [0.5, -1.0])
+
+    assert build_spec(circuit=CIRCUIT, observable=operator.to_list()) == build_spec(
+        circuit=CIRCUIT, problem=Energy(observable=operator.to_list())
+    )
+
+
+class Graph:
+    """What varloop asks of a networkx graph."""
+
+    def __init__(self, *nodes: Any, directed: bool = False) -> None:
+        self.nodes = nodes or ("a", "b", "c", "lonely")
+        self.directed = directed
+
+    def is_directed(self) -> bool:
+        """Whether its edges have a direction."""
+        return self.directed
+
+    def edges(self, data: str, default: float) -> list[tuple[str, str, Any]]:
+        """Its edges with an attribute."""
+        assert data == "weight"
+        a, b, c, *_ = self.nodes
+        return [(a, b, default), (c, b, np.int64(3))]
+
+
+def test_a_graph_is_cut() -> None:
+    """Nodes keep their numbers, or get one in the graph's order; weights are 1 unless given; each node has its bit."""
+    edges = [(0, 1, 1.0), (2, 1, 3.0), (2, 3, 0.0)]
+
+    assert MaxCut.of(Graph(), layers=2, cvar=0.5) == MaxCut(edges=edges, layers=2, cvar=0.5)
+    assert build_spec(problem=Graph()).problem == MaxCut(edges=edges)
+    assert MaxCut.of(Graph(2, 0, 1)) == MaxCut(edges=[(2, 0, 1.0), (1, 0, 3.0)])
+    for graph, message in ((Graph(directed=True), "is directed"), (3, "a int is no weighted graph")):
+        with pytest.raises(UsageError, match=message):
+            MaxCut.of(graph)
+
+
+class Program:
+    """What varloop asks of a QuadraticProgram, here of minimise x0 − 2·x0·x1 with a constant of 7."""
+
+    def to_ising(self) -> tuple[Any, float]:
+        """x = (1 − Z) / 2 for each variable, qubit k for variable k."""
+        from qiskit.quantum_info import SparsePauliOp
+
+        return SparsePauliOp(["IZ", "ZI", "IZ", "ZZ"], [-0.5, 0.5, 0.5, -0.5]), 7.0
+
+
+def test_a_quadratic_program_is_an_ising_problem() -> None:
+    """Every assignment costs what the program says, bit k being variable k."""
+    from varloop.quantum.problems import costs
+
+    problem = Ising.of(Program(), layers=3)
+
+    assert problem.layers == 3
+    assert build_spec(problem=Program()).problem == Ising.of(Program())
+    x = [(bits & 1, bits >> 1) for bits in range(4)]
+    assert list(costs(problem, range(4))) == pytest.approx([a - 2 * a * b + 7.0 for a, b in x])
+
+
+class Constrained:
+    """A program with constraints."""
+
+    def to_ising(self) -> None:
+        """Refused, as by qiskit-optimization."""
+        raise RuntimeError("There must be no constraint in the problem.")
+
+
+@pytest.mark.parametrize(
+    ("problem", "message"),
+    [
+        (Constrained(), "problem: a Constrained cannot .*no constraint.*QuadraticProgramToQubo"),
+        (3, "problem: a int is none .*networkx.Graph to be cut"),
+    ],
+)
+def test_what_is_no_problem(problem: Any, message: str) -> None:
+    """It is named, with what would be one."""
     with pytest.raises(UsageError, match=message):
-        build_spec(**{**given, "observable": observable() if callable(observable) else observable})
+        build_spec(problem=problem)
 
 
-def test_a_budget_of_numpys() -> None:
-    """An integer of any kind is a number of iterations."""
-    assert build_spec(problem=RING, budget=np.int64(7)).budget == Budget(iterations=7)  # type: ignore[arg-type]
+def test_a_circuit_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of OpenQASM by its name; its source becomes part of the spec."""
+    monkeypatch.chdir(tmp_path)
+    Path("bell.qasm").write_text("OPENQASM 2.0;")
+
+    for circuit in ("bell.qasm", Path("bell.qasm"), CircuitSpec(qasm="bell.qasm")):
+        assert build_spec(circuit=circuit, observable="Z").circuit == CircuitSpec(qasm="OPENQASM 2.0;")
+
+
+DOORS: list[Callable[..., Run]] = [
+    submit,
+    lambda store, **spec: embedded(store).submit(spec),
+]
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_faults_are_told_before_anything_is_submitted(door: Callable[..., Run], tmp_path: Path) -> None:
+    """All of them at once, those that only a circuit shows as well; the store stays empty."""
+    circuit = {"library": "real_amplitudes", "options": {"num_qubits": 3}}
+    energy = {"kind": "energy", "observable": [["ZZ", 1.0]]}
+    with pytest.raises(SpecError) as caught:
+        door(store=tmp_path, problem=energy, circuit=circuit, optimizer="best")
+
+    assert [fault.partition(":")[0] for fault in caught.value.faults] == ["optimizer.name", "circuit"]
+    assert list(FolderStore(tmp_path).keys()) == []
 
 
 def test_submitting_to_a_pipeline_that_is_not_here() -> None:

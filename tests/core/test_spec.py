@@ -45,6 +45,39 @@ def test_a_small_spec_and_its_defaults() -> None:
     )
 
 
+def test_a_spec_as_people_write_it() -> None:
+    """A name stands for an optimizer, a number for a budget of iterations, and 1e4 is a whole number."""
+    people = {**SPEC, "optimizer": "adam", "budget": 1e2, "shots": 1e4, "seed": 3.0}
+
+    assert parse(people) == parse(
+        {
+            **SPEC,
+            "optimizer": {"name": "adam"},
+            "budget": {"iterations": 100},
+            "shots": 10_000,
+            "seed": 3,
+        }
+    )
+    edges = {"problem": {"kind": "maxcut", "edges": [[0.0, 1.0, 2]]}, "budget": {"shots": 5e5}, "shots": 1}
+    assert (parse(edges).problem, parse(edges).budget.shots) == (MaxCut(edges=[(0, 1, 2.0)]), 500_000)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("shots", 1.5, "shots: Expected `int | null`, got `float`"),
+        ("shots", 1e300, "shots: Expected `int | null`, got `float`"),
+        ("budget", 2.5, "budget.iterations: Expected `int`, got `float`"),
+        ("budget", True, "budget.iterations: Expected `int`, got `bool`"),
+        ("optimizer", 5, "optimizer.name: Expected `str`, got `int`"),
+        ("optimizer", ["spsa"], "optimizer: Expected `object`, got `array`"),
+    ],
+)
+def test_what_is_no_short_form(field: str, value: object, expected: str) -> None:
+    """The field is named, and what is expected."""
+    assert faults({**SPEC, field: value}) == [expected]
+
+
 PROBLEMS = st.one_of(
     st.builds(
         Energy,

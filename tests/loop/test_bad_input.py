@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from loop.cases import ENERGY, a_spec
-from varloop.client import EmbeddedClient, embedded
+from varloop.client import EmbeddedClient, embedded, submission
 from varloop.errors import ConflictError, RunEnded, SchemaError
 from varloop.events import RunFailed
 from varloop.store.memory import MemoryStore
@@ -122,12 +122,19 @@ def test_a_faulty_spec_says_all_that_is_wrong(name: str) -> None:
     assert "Traceback" not in end.detail
 
 
-def test_who_submitted_it_gets_all_faults() -> None:
-    """The application gets every fault with the error it raises."""
-    run = embedded().submit(FAULTS["several"][0])
+def publish(client: EmbeddedClient, spec: dict[str, Any]) -> None:
+    """Submit the run ``bad`` as any application may, without a check."""
+    client.host.publish(submission(spec, "bad", "default", client.resources.clock))
+    client.host.drain()
 
-    with pytest.raises(RunEnded, match=f"run {run.id}: SpecError in encode: the spec has 6 faults") as caught:
-        run.result()
+
+def test_who_waits_for_it_gets_all_faults() -> None:
+    """The application gets every fault with the error it raises."""
+    client = embedded()
+    publish(client, FAULTS["several"][0])
+
+    with pytest.raises(RunEnded, match="run bad: SpecError in encode: the spec has 6 faults") as caught:
+        client.run("bad").result()
     assert len(caught.value.faults) == 6
 
 
@@ -145,7 +152,7 @@ def neighbours(bad: Any) -> EmbeddedClient:
 @pytest.mark.parametrize("name", ["several", "a bomb of QPY", "not a number", "endless circuit"])
 def test_a_faulty_run_harms_no_other(name: str) -> None:
     """Runs beside a faulty one end as they would alone."""
-    client = neighbours(lambda client: client.submit(FAULTS[name][0], run="bad"))
+    client = neighbours(lambda client: publish(client, FAULTS[name][0]))
 
     assert client.run("bad").state().state == "failed"
 

@@ -64,6 +64,14 @@ def test_what_the_code_says_about_a_field_is_in_its_schema() -> None:
     assert definitions["MaxCut"]["properties"]["layers"]["description"].startswith("QAOA depth p")
 
 
+def test_the_short_forms_of_a_spec_are_in_its_schema() -> None:
+    """An optimizer by its name, a budget by its iterations."""
+    fields = schemas()["run-spec"]["$defs"]["RunSpec"]["properties"]
+
+    assert fields["optimizer"]["anyOf"] == [{"$ref": "#/$defs/OptimizerSpec"}, {"type": "string"}]
+    assert fields["budget"]["anyOf"] == [{"$ref": "#/$defs/Budget"}, {"type": "integer", "minimum": 1}]
+
+
 def test_the_submission_holds_the_whole_run_spec() -> None:
     """The spec inside run.submitted is described down to its last field, not as any object."""
     schema = schemas()["run.submitted"]

@@ -81,9 +81,17 @@ def read(name: str) -> tuple[str, dict[str, Any]]:
             hint=f"a JSON or YAML file, or one of {', '.join(example_names())}",
         )
     try:
-        return _short(path), _parse(path.read_text("utf-8"), name)
+        text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{name} cannot be read: {error}") from error
+    return _short(path), _with_source(_parse(text, name), path.parent)
+
+
+def _with_source(data: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The spec with the source of its circuit, if it names a file of OpenQASM beside it."""
+    from varloop.client.builder import with_source
+
+    return {**data, "circuit": with_source(data["circuit"], folder)} if "circuit" in data else data
 
 
 def _short(path: Path) -> str:
@@ -114,17 +122,15 @@ def with_settings(data: dict[str, Any], settings: tuple[str, ...]) -> dict[str, 
 def checked(data: dict[str, Any], pipeline: str) -> RunSpec:
     """The spec, if it has no fault that can be found without running it.
 
+    :param pipeline: one of your own may know more optimizers, and is not checked for those.
     :raises SpecError: with all faults at once.
     """
     from varloop.app import DEFAULT
+    from varloop.client import builder
     from varloop.spec import parse
 
-    if pipeline != DEFAULT:  # its own steps may know more optimizers and problems
-        return parse(data)
-    from varloop import optimizers
-    from varloop.quantum import check
-
-    return parse(data, optimizers.faults, check.faults)
+    data = _with_source(data, Path())  # what --set named
+    return builder.checked(data) if pipeline == DEFAULT else parse(data)
 
 
 def _parse(text: str, name: str) -> dict[str, Any]:

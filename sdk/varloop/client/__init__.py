@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from varloop.app import DEFAULT, App
-from varloop.client.builder import build_spec
+from varloop.client.builder import build_spec, checked, plain
 from varloop.context import Resources
 from varloop.errors import RunEnded, UsageError
 from varloop.events import (
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 __all__ = ["Client", "EmbeddedClient", "Run", "embedded", "submit"]
 
 SOURCE = "app/varloop-python"
+STEPS = "varloop_functions."
+"""where varloop's own steps are defined"""
 
 
 class Run:
@@ -126,8 +128,12 @@ class Client(ABC):
         :param run: the run's id; a new one by default. The same id and spec again is the same run.
         :raises ConflictError: if the id belongs to another spec.
         :raises UsageError: if it cannot be an id.
+        :raises SpecError: with every fault of a spec that varloop's own steps are to take.
         """
-        event = submission(spec, run or self._ids(), _pipeline(pipeline), self.resources.clock)
+        name = _pipeline(pipeline)
+        if self._takes_specs(name):
+            spec = checked(spec)
+        event = submission(spec, run or self._ids(), name, self.resources.clock)
         event = msgspec.structs.replace(event, data=self.resources.claims.deposit(event.data)[0])
         self.resources.register(event)
         self.publish(event)
@@ -140,6 +146,10 @@ class Client(ABC):
         """
         self.resources.submitted(_run_id(id))
         return Run(self, id)
+
+    def _takes_specs(self, pipeline: str) -> bool:
+        """Whether what a pipeline takes is for varloop's own first step, whose checks can be made here."""
+        return pipeline == DEFAULT
 
     @abstractmethod
     def publish(self, *events: Event[Any]) -> None:
@@ -167,6 +177,10 @@ class EmbeddedClient(Client):
             raise UsageError(absence, hint="give its App too")
         return super().submit(spec, run=run, pipeline=name)
 
+    def _takes_specs(self, pipeline: str) -> bool:
+        taker = self.host.pipelines.route(pipeline, RunSubmitted.type)
+        return taker is not None and taker.handler.__module__.startswith(STEPS)
+
     def publish(self, *events: Event[Any]) -> None:
         for event in events:
             self.host.publish(event)
@@ -189,7 +203,7 @@ def submission(spec: RunSpec | dict[str, Any], run: str, pipeline: str, clock: C
 
     :raises UsageError: if the run's id cannot be one, or the spec holds what is no plain data.
     """
-    data = RunSubmitted(spec=msgspec.to_builtins(spec, enc_hook=_plain))
+    data = RunSubmitted(spec=plain(spec, "spec"))
     time = round(clock.now(), 6)
     return Event(id=_run_id(run), source=SOURCE, run=run, data=data, time=time, pipeline=pipeline)
 
@@ -220,18 +234,11 @@ def embedded(store: Store | str | PathLike[str] = "memory:", apps: Iterable[App]
     return EmbeddedClient(EmbeddedHost(pipelines, Resources(place, types=pipelines.types)))
 
 
-def _plain(value: Any) -> Any:
-    """NumPy's numbers and arrays as Python's."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    raise UsageError(f"a spec cannot hold a {type(value).__name__}")
-
-
 def submit(
     *,
-    circuit: QuantumCircuit | CircuitSpec | None = None,
-    observable: SparsePauliOp | Sequence[tuple[str, float]] | None = None,
-    problem: Problem | None = None,
+    circuit: QuantumCircuit | CircuitSpec | str | PathLike[str] | None = None,
+    observable: SparsePauliOp | Sequence[tuple[str, complex]] | None = None,
+    problem: Problem | Any | None = None,
     optimizer: str | OptimizerSpec = "spsa",
     backend: str = "aer",
     shots: int | None = None,
@@ -254,10 +261,12 @@ def submit(
     It makes progress while its :meth:`Run.watch` is iterated or its :meth:`Run.result` is waited for.
 
     :param circuit: the ansatz: any circuit of Qiskit's with at least one free parameter; measurements at its end
-        are removed. A binary problem may do without: QAOA.
+        are removed. Or the name of a file of OpenQASM that ends in ``.qasm``. A binary problem may do without: QAOA.
     :param observable: a Hermitian SparsePauliOp, or pairs of Pauli label and real coefficient; the rightmost letter
         acts on qubit 0, as in Qiskit. Short for ``problem=varloop.Energy(…)``.
-    :param problem: Energy, MaxCut, Qubo or Ising; give this or an observable.
+    :param problem: Energy, MaxCut, Qubo or Ising; give this or an observable. A networkx graph stands for
+        :meth:`MaxCut.of <varloop.spec.MaxCut.of>` it, a QuadraticProgram of qiskit-optimization for
+        :meth:`Ising.of <varloop.spec.Ising.of>` it.
     :param optimizer: spsa, adam, gradient-descent, rotosolve, cobyla or l-bfgs-b (:mod:`varloop.optimizers` says
         which is for what), or an OptimizerSpec with options of its own.
     :param backend: aer, or aer:fake_NAME (fake_torino, …): a device simulated with its noise.
@@ -273,8 +282,9 @@ def submit(
     :param store: where its journal lies: ``memory:``, or a folder, which lets any process resume it.
     :param pipeline: an app of your own, or the name of a pipeline.
     :param run: its id; a new one by default. The same id and arguments again are the same run.
-    :raises UsageError: if an argument is of a kind that no spec can hold. Faults of the spec itself end the run:
-        :meth:`Run.result` raises RunEnded with all of them.
+    :raises UsageError: if an argument is of a kind that no spec can hold.
+    :raises SpecError: with every fault of the spec; nothing is submitted. What only a pipeline of your own can find
+        ends the run, and :meth:`Run.result` raises RunEnded with it.
     :raises ConflictError: if the store has a run of this id with another spec.
     """
     spec = build_spec(

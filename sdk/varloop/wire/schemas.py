@@ -55,8 +55,21 @@ def _schema(name: str, kind: type[msgspec.Struct]) -> dict[str, Any]:
         for field, schema in part.get("properties", {}).items():
             if note := _note(title, field, notes):
                 schema["description"] = note
+            _shorten(schema, parts)
     head = {"$schema": DIALECT, "$id": NAMES + name, "title": name}
     return {**head, **root, "$defs": parts}
+
+
+def _shorten(schema: dict[str, Any], parts: dict[str, Any]) -> None:
+    """Let one field of an object stand for all of it, where the spec does."""
+    for kind, field in spec.SHORT.items():
+        if schema.get("$ref") == REF.format(name=kind.__name__):
+            one = {
+                key: value
+                for key, value in parts[kind.__name__]["properties"][field].items()
+                if key != "default"
+            }
+            schema["anyOf"] = [{"$ref": schema.pop("$ref")}, one]
 
 
 def _note(title: str, field: str, notes: dict[tuple[str, str], str]) -> str | None:
