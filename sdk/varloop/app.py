@@ -178,6 +178,12 @@ class Pipelines:
         """Names of all pipelines."""
         return iter(self._routes)
 
+    def open(self, pipeline: str, type: str) -> bool:
+        """Whether applications may send events of this type: some function takes it, and none emits it."""
+        functions = {**self._routes[DEFAULT], **self._routes.get(pipeline, {})}
+        emitted = {body.type for function in functions.values() for body in function.emits}
+        return type in functions and type not in emitted
+
     def recorders(
         self, pipeline: str, type: str, passed: frozenset[str] = frozenset()
     ) -> Iterator[tuple[Function, int]]:

@@ -72,9 +72,18 @@ class Resources:
 
         :raises ConflictError: if the run id belongs to another submission.
         """
-        if self.store.create(submitted_key(event.run), to_json(event)):
+        if not self.store.create(submitted_key(event.run), to_json(event)):
+            self.check_free(event)
+
+    def check_free(self, event: Event[RunSubmitted]) -> None:
+        """Look whether a submission can be registered, or is.
+
+        :raises ConflictError: if the run id belongs to another submission.
+        """
+        data = self.store.find(submitted_key(event.run))
+        if data is None:
             return
-        other = self.submitted(event.run)
+        other = from_json(data, self.types)
         mine, theirs = (encode_body(self.claims.redeem(each)) for each in (event, other))
         if (event.pipeline, mine) != (other.pipeline, theirs):
             raise ConflictError(

@@ -9,11 +9,9 @@ import pytest
 
 import toy
 from cli.program import Program
+from host.served import serving
 from varloop.client import embedded
-from varloop.host import load_pipelines
-from varloop.host.server.server import Service, listen
 from varloop.store.memory import MemoryStore
-from varloop.support.clock import SystemClock
 
 SLOW = ("--set", "optimizer.options.seconds=0.05", "--set", "budget.iterations=1000")
 
@@ -21,16 +19,8 @@ SLOW = ("--set", "optimizer.options.seconds=0.05", "--set", "budget.iterations=1
 @pytest.fixture
 def url() -> Iterator[str]:
     """The address of a server with the toy pipeline."""
-    service = Service(load_pipelines([toy.app]), MemoryStore(), SystemClock())
-    server = listen(service, "127.0.0.1", 0)
-    service.start()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield f"http://127.0.0.1:{server.port}"
-    server.shutdown()
-    thread.join()
-    service.stop()
-    server.server_close()
+    with serving(MemoryStore()) as server:
+        yield f"http://127.0.0.1:{server.port}"
 
 
 def submit(program: Program, url: str, *more: str) -> str:

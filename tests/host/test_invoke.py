@@ -20,6 +20,7 @@ from varloop.events import (
     CircuitExecuted,
     Claim,
     Event,
+    Memo,
     ObjectiveEvaluated,
     ParametersProposed,
     RunCancelled,
@@ -537,12 +538,30 @@ def test_a_foreign_claim_on_nothing_is_dead() -> None:
     host = invoker(Toy().app)
     host.invoke(SUBMITTED)
     event = msgspec.structs.replace(
-        own(Claim(of=CircuitExecuted.type, ref="objects/" + "0" * 64)), source="elsewhere"
+        own(Claim(of=CancelRequested.type, ref="objects/" + "0" * 64)), source="elsewhere"
     )
     outcome = host.invoke(event)
 
     assert (outcome.verdict, outcome.error) == (Verdict.DEAD, "MissingObject")
     assert types(deliver(host, SUBMITTED))[-1] == "completed"
+
+
+def test_what_functions_emit_is_taken_from_functions_alone() -> None:
+    """A stranger's events of the loop's inner types are dead letters, and no function is called for them."""
+    toy = Toy()
+    host = invoker(toy.app)
+    deliver(host, SUBMITTED)
+    called = dict(toy.calls)
+    forged = msgspec.structs.replace(
+        own(ParametersProposed(template="none", points=[[9.0]], memo=Memo("000000/encode", ""))),
+        source="evil",
+    )
+
+    outcome = host.invoke(forged)
+
+    assert (outcome.verdict, outcome.error) == (Verdict.DEAD, "EventError")
+    assert "only functions send it" in outcome.reason
+    assert toy.calls == called
 
 
 @pytest.mark.parametrize("ref", ["runs/r/submitted", "objects/../runs/r/submitted", "", "objects/"])

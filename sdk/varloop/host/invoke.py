@@ -100,6 +100,9 @@ class Invoker:
         function = self.pipelines.route(event.pipeline, event.type)
         if function is None or (_own(event) and event.id in self._seen):
             return Outcome(Verdict.DROP)
+        if not (_own(event) or self.pipelines.open(event.pipeline, event.type)):
+            forged = EventError(f"{event.type} from {event.source!r}: only functions send it", run=event.run)
+            return self._dead_end(function, Verdict.DEAD, forged)
         try:
             return self._invoke(function, self.resources.claims.whole(event), attempt, safe)
         except TemporaryError as error:

@@ -1,9 +1,10 @@
-"""A memory bus for a process that serves: any thread may publish, one thread delivers and waits for more."""
+"""A memory bus for a process that serves: any thread may publish, several deliver and wait for more."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import threading
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -30,12 +31,16 @@ KEPT = 100
 class LiveBus(MemoryBus):
     """Delivers until it is closed. Events from outside survive the process: they lie in the store until
     they are dealt with.
+
+    :param turn: seconds that a delivery may take. A consumer whose delivery took longer gets no other.
     """
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, turn: float = math.inf) -> None:
         super().__init__(clock)
         self._store = store
-        self._news = threading.Condition()
+        self._turn = turn
+        self._consumers: list[_Consumer] = []
+        self._news = threading.Condition(threading.RLock())
         self._closed = False
         self._kept: set[str] = set()
 
@@ -63,7 +68,16 @@ class LiveBus(MemoryBus):
             self._news.notify_all()
 
     def consumer(self, group: str, types: Collection[str]) -> Consumer:
-        return _Consumer(self, super().consumer(group, types), self._groups[group].queue)
+        with self._news:
+            consumer = _Consumer(self, super().consumer(group, types), self._groups[group].queue)
+            self._consumers.append(consumer)
+        return consumer
+
+    def overdue(self) -> int:
+        """How many consumers have had a delivery for longer than a turn."""
+        now = self._clock.now()
+        with self._news:
+            return sum(now - consumer.since > self._turn for consumer in self._consumers)
 
     def close(self) -> None:
         """Let no further delivery begin."""
@@ -90,37 +104,51 @@ def _key(event: Event[Body]) -> str:
     return hashlib.sha256(f"{event.source}\n{event.id}".encode()).hexdigest()
 
 
-@dataclass
+@dataclass(eq=False)
 class _Consumer:
     bus: LiveBus
     inner: Consumer
     queue: list[Entry]
+    since: float = math.inf
+    """when the delivery under way began"""
+    late: bool = False
+    """one took longer than a turn: somebody else has this consumer's place"""
 
     def poll(self, timeout: float) -> Delivery | None:
-        """The next delivery, or None if there is none in time or the bus is closed."""
+        """The next delivery, or None if there is none in time, none for this consumer or the bus is closed."""
         clock = self.bus._clock
         until = clock.now() + timeout
         with self.bus._news:
-            while not self.bus._closed:
+            while not (self.bus._closed or self.late):
                 now = clock.now()
                 due = self.queue[0][0] if self.queue else until
                 if self.queue and due <= now:
                     delivery = self.inner.poll(0.0)
-                    return delivery and _Delivery(self.bus, delivery)
+                    self.since = now
+                    return delivery and _Delivery(self, delivery)
                 if now >= until:
                     break
                 self.bus._news.wait(min(due, until) - now)
         return None
 
+    def finish(self) -> None:
+        """The delivery under way is done."""
+        with self.bus._news:
+            self.late = self.bus._clock.now() - self.since > self.bus._turn
+            self.since = math.inf
+
     def close(self) -> None:
         with self.bus._news:
             self.inner.close()
+            if self in self.bus._consumers:
+                self.bus._consumers.remove(self)
             self.bus._news.notify_all()
 
 
 class _Delivery:
-    def __init__(self, bus: LiveBus, inner: Delivery) -> None:
-        self._bus = bus
+    def __init__(self, consumer: _Consumer, inner: Delivery) -> None:
+        self._consumer = consumer
+        self._bus = consumer.bus
         self._inner = inner
         self.event = inner.event
         self.attempt = inner.attempt
@@ -128,11 +156,15 @@ class _Delivery:
     def ack(self) -> None:
         self._inner.ack()
         self._bus.done(self.event)
+        self._consumer.finish()
 
     def retry(self, delay: float) -> None:
         with self._bus._news:
             self._inner.retry(delay)
+            self._bus._news.notify_all()
+        self._consumer.finish()
 
     def dead(self, reason: str, error: str = "") -> None:
         self._inner.dead(reason, error)
         self._bus.set_aside(self.event, f"{error}: {reason}" if error else reason)
+        self._consumer.finish()

@@ -1,0 +1,171 @@
+"""What ``varloop serve`` does behind its HTTP interface: it takes events from outside and delivers all there are.
+
+An event that was accepted is dealt with even if this process dies: it lies in the store first.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from typing import Any
+
+import msgspec
+
+from varloop.app import DEFAULT, Pipelines
+from varloop.context import Resources
+from varloop.errors import ConflictError, EventError, VarloopError
+from varloop.events import Body, Event, RunSubmitted
+from varloop.host.embedded import EmbeddedHost
+from varloop.host.server.bus import LiveBus
+from varloop.journal import list_runs
+from varloop.runs import StoredRun
+from varloop.spec import parse
+from varloop.store import Store
+from varloop.support.clock import Clock
+from varloop.support.masking import mask
+from varloop.wire.codec import OWN_SOURCE, encode_body
+
+__all__ = ["Service"]
+
+log = logging.getLogger("varloop.host")
+
+THREADS = 4
+"""deliveries at a time"""
+MOST = 32
+"""threads, those whose turn takes too long among them"""
+TURN = 30.0
+"""seconds after which a delivery does not count any more: another thread takes the place of its own"""
+LOOK = 1.0
+"""seconds between two looks for turns that take too long"""
+PAUSE = 1.0
+"""seconds to wait after an unexpected error"""
+
+
+class Service:
+    """Delivers events on threads of its own, those of its store's runs that have not ended among them.
+
+    A step that does not end holds one thread and the run that it belongs to, and nothing else.
+
+    :param turn: seconds after which a delivery's thread is replaced.
+    """
+
+    def __init__(self, pipelines: Pipelines, store: Store, clock: Clock, turn: float = TURN) -> None:
+        self.pipelines = pipelines
+        self.store = store
+        self.clock = clock
+        self.stopping = threading.Event()
+        self._bus = LiveBus(store, clock, turn)
+        self._threads: list[threading.Thread] = []
+        self._overseer = threading.Thread(target=self._oversee, name="varloop-overseer", daemon=True)
+
+    def resources(self) -> Resources:
+        """Resources for one thread: they cache, and caches are not shared."""
+        return Resources(self.store, self.clock, self.pipelines.types)
+
+    def start(self) -> list[str]:
+        """Begin to deliver, with what earlier processes left. Returns the runs that go on.
+
+        :raises StoreUnavailable: if nothing can be written: no event could be accepted.
+        """
+        probe = f"probe/{uuid.uuid4().hex}"
+        self.store.create(probe, b"")
+        self.store.delete(probe)
+        hosts = [self._host() for _ in range(THREADS)]  # they join first: events go to who is there
+        self._bus.publish(*self._bus.left(self.pipelines.types))
+        resumed = [run for run in list_runs(self.store) if self._resume(run)]
+        for host in hosts:
+            self._begin(host)
+        self._overseer.start()
+        return resumed
+
+    def _resume(self, run: str) -> bool:
+        try:
+            events = StoredRun(self.resources(), run).pending()
+        except VarloopError as error:
+            log.warning("not resumed: %s", mask(str(error)))
+            return False
+        self._bus.publish(*events)
+        return bool(events)
+
+    def _host(self) -> EmbeddedHost:
+        return EmbeddedHost(self.pipelines, self.resources(), self._bus)
+
+    def _begin(self, host: EmbeddedHost) -> None:
+        thread = threading.Thread(target=self._deliver, args=(host,), name="varloop-serve", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _deliver(self, host: EmbeddedHost) -> None:
+        """Deliver until the bus gives nothing more, whatever happens meanwhile."""
+        done = False
+        while not done:
+            try:
+                host.drain()
+                done = True
+            except Exception:
+                log.exception("a delivery was interrupted and is tried again")
+                host.put_off(PAUSE)
+        host.close()
+
+    def _oversee(self) -> None:
+        """Replace threads whose turn takes too long: each leaves when it comes back."""
+        while not self.stopping.wait(LOOK):
+            self._threads = [thread for thread in self._threads if thread.is_alive()]
+            missing = THREADS - (len(self._threads) - self._bus.overdue())
+            for _ in range(min(missing, MOST - len(self._threads))):
+                self._begin(self._host())
+
+    def stop(self) -> None:
+        """Finish the deliveries under way and no other; what is left lies in the store."""
+        self.stopping.set()
+        self._bus.close()
+        for thread in (self._overseer, *self._threads):
+            if thread.is_alive():
+                thread.join()
+
+    def accept(self, *events: Event[Body]) -> None:
+        """Take events from outside: all of them or, if one has a fault, none.
+
+        :raises EventError: if one cannot be accepted.
+        :raises SpecError: if one submits a spec with faults.
+        """
+        resources = self.resources()
+        specs: dict[str, bytes] = {}
+        for event in events:
+            self._check(event, resources)
+            if isinstance(event.data, RunSubmitted):
+                spec = encode_body(event.data)
+                if specs.setdefault(event.run, spec) != spec:
+                    raise ConflictError("this run is submitted twice, with different specs", run=event.run)
+        for event in events:
+            self._bus.accept(self._registered(event, resources))
+
+    def _check(self, event: Event[Body], resources: Resources) -> None:
+        """Refuse what must not come from outside, or cannot be dealt with."""
+        if absence := self.pipelines.absence(event.pipeline):
+            raise EventError(absence, run=event.run)
+        if event.source.startswith(OWN_SOURCE):
+            raise EventError(
+                f"the source {OWN_SOURCE}… is for functions", run=event.run, hint="name your own"
+            )
+        if not self.pipelines.open(event.pipeline, event.type):
+            raise EventError(
+                f"{event.type} is not taken from applications",
+                run=event.run,
+                hint="send what some function takes and none emits, such as dev.varloop.run.submitted",
+            )
+        if isinstance(event.data, RunSubmitted):
+            if event.pipeline == DEFAULT:
+                parse(event.data.spec)
+            resources.check_free(event)
+
+    def _registered(self, event: Event[Any], resources: Resources) -> Event[Any]:
+        """The event; a submission as it is registered."""
+        if not isinstance(event.data, RunSubmitted):
+            return event
+        time = event.time or round(self.clock.now(), 6)
+        data, encoded = resources.claims.deposit(event.data)
+        event = msgspec.structs.replace(event, data=data, encoded=encoded, time=time)
+        resources.register(event)
+        return event
