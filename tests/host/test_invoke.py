@@ -623,7 +623,7 @@ def test_an_event_of_an_unknown_run_is_dead() -> None:
 
     outcome = invoker(app).invoke(cancellation("ghost"))
 
-    assert (outcome.verdict, outcome.error) == (Verdict.DEAD, "EventError")
+    assert (outcome.verdict, outcome.error) == (Verdict.DEAD, "UnknownRun")
     assert outcome.reason == "run ghost: memory: knows no such run (submit it first)"
 
 

@@ -16,12 +16,14 @@ import toy
 from host.served import Server, serving
 from varloop.app import App
 from varloop.context import Context, Resources
+from varloop.evaluation import Evaluation
 from varloop.events import (
     CancelRequested,
     CircuitEncoded,
     CircuitExecuted,
     Event,
     Job,
+    Measurement,
     Memo,
     ObjectiveEvaluated,
     ParametersProposed,
@@ -71,8 +73,12 @@ def from_a_function(given: Event[Any]) -> Event[Any]:
 FORGED = (
     CircuitEncoded(template="toy", points=[[0.0, 0.0]] * 1000, memo=MEMO),
     ParametersProposed(template="toy", points=[[0.0, 0.0]] * 1000, memo=MEMO),
-    CircuitExecuted(request=REQUEST, job=Job(backend="toy", rows=1, circuits=1, shots=1), values=[-1e6]),
-    ObjectiveEvaluated(memo=MEMO, values=[-1e6], errors=[0.0]),
+    CircuitExecuted(
+        request=REQUEST,
+        job=Job(backend="toy", rows=1),
+        measurement=Measurement(circuits=1, shots=1, values=[-1e6]),
+    ),
+    ObjectiveEvaluated(memo=MEMO, evaluation=Evaluation(values=[-1e6], errors=[0.0])),
     RunCompleted(value=-1e6, error=0.0, parameters=[0.0], iterations=1, shots=1, reason="converged"),
     RunCancelled(reason="gone"),
 )

@@ -15,7 +15,7 @@ import msgspec
 from varloop.app import DEFAULT, Pipelines
 from varloop.context import Resources
 from varloop.errors import ConflictError, EventError, VarloopError
-from varloop.events import Body, Event, RunSubmitted
+from varloop.events import Event, RunSubmitted
 from varloop.host.embedded import EmbeddedHost
 from varloop.host.server.bus import LiveBus
 from varloop.journal import list_runs
@@ -124,7 +124,7 @@ class Service:
             if thread.is_alive():
                 thread.join()
 
-    def accept(self, *events: Event[Body]) -> None:
+    def accept(self, *events: Event[Any]) -> None:
         """Take events from outside: all of them or, if one has a fault, none.
 
         :raises EventError: if one cannot be accepted.
@@ -141,7 +141,7 @@ class Service:
         for event in events:
             self._bus.accept(self._registered(event, resources))
 
-    def _check(self, event: Event[Body], resources: Resources) -> None:
+    def _check(self, event: Event[Any], resources: Resources) -> None:
         """Refuse what must not come from outside, or cannot be dealt with."""
         if absence := self.pipelines.absence(event.pipeline):
             raise EventError(absence, run=event.run)
