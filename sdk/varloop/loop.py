@@ -41,6 +41,7 @@ class Best(msgspec.Struct, frozen=True):
     """The lowest value seen and where."""
 
     value: float
+    """without the offset"""
     error: float
     parameters: list[float]
     solution: Solution | None = None
@@ -63,6 +64,8 @@ class Loop(msgspec.Struct, frozen=True, kw_only=True):
     """finished ones"""
     shots: int = 0
     """used so far"""
+    offset: float = 0.0
+    """to be added to every value when it is told to people (see :class:`varloop.evaluation.Evaluation`)"""
     best: Best | None = None
     lows: list[float] = []
     """best value after each of the latest iterations, at most PATIENCE + 1"""
@@ -86,9 +89,9 @@ def report(loop: Loop, measured: ObjectiveEvaluated, iteration: int) -> Iteratio
     after = _noted(loop, measured)
     return Iteration(
         iteration=iteration,
-        value=evaluation.values[low],
+        value=evaluation.values[low] + evaluation.offset,
         error=evaluation.errors[low],
-        lowest=min(evaluation.values[low], loop.best.value if loop.best else math.inf),
+        lowest=min(evaluation.values[low], loop.best.value if loop.best else math.inf) + evaluation.offset,
         shots=after.shots,
         parameters=loop.points[low],
         gradient=evaluation.gradient,
@@ -118,6 +121,7 @@ def _noted(loop: Loop, measured: ObjectiveEvaluated) -> Loop:
         loop,
         iterations=loop.iterations + (not loop.stopping),
         shots=loop.shots + measured.shots,
+        offset=measured.evaluation.offset,
         best=best,
         solution=solution,
         lows=[*loop.lows, best.value][-PATIENCE - 1 :],
@@ -172,7 +176,7 @@ def _completed(loop: Loop, reason: str) -> RunCompleted:
     best = loop.best
     assert best is not None and math.isfinite(best.value)  # noqa: S101  _noted() came first
     return RunCompleted(
-        value=best.value,
+        value=best.value + loop.offset,
         error=best.error,
         parameters=best.parameters,
         iterations=loop.iterations,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from numpy.typing import ArrayLike
 
 from varloop.events import CircuitExecuted, ObjectiveEvaluated, Solution
@@ -23,7 +24,8 @@ def evaluate(executed: CircuitExecuted, template: Template, spec: RunSpec, seed:
     values, variances = estimate(template, measured, spec.problem, spec.mitigation)
     if is_binary(spec.problem) and measured.samples is not None:
         solution = best_solution(measured.samples, spec.problem)
-    return objective(executed, template, seed, values, variances, solution)
+    offset = template.objective.offset
+    return objective(executed, template, seed, values, variances, solution=solution, offset=offset)
 
 
 def objective(
@@ -32,18 +34,21 @@ def objective(
     seed: int,
     values: ArrayLike,
     variances: ArrayLike,
+    *,
     solution: Solution | None = None,
+    offset: float = 0.0,
 ) -> ObjectiveEvaluated:
     """The objective from values of your own.
 
     :param values: one per row of the batch, shape (n_rows,): the points first, then the gradient's shifts.
     :param variances: variance of each value, shape (n_rows,); 0 when exact.
+    :param offset: what to add to the values when they are told to people.
     """
     request = executed.request
     rows = plan(template.angles, request.points, request.gradient, seed)
     return ObjectiveEvaluated(
         memo=request.memo,
-        evaluation=combine(rows, values, variances),
+        evaluation=msgspec.structs.replace(combine(rows, values, variances), offset=offset),
         shots=executed.measurement.shots,
         solution=solution,
     )

@@ -11,7 +11,7 @@ import pytest
 
 from varloop.client import submit
 from varloop.events import RunCompleted
-from varloop.spec import CircuitSpec, MaxCut
+from varloop.spec import Budget, CircuitSpec, Ising, MaxCut
 
 NUCLEAR = 0.7199689944
 H2 = [
@@ -49,6 +49,31 @@ def test_the_ground_state_of_hydrogen(optimizer: str, budget: int, within: float
 
     assert -1e-9 < result.value - GROUND < within
     assert energy(result.parameters) == pytest.approx(result.value, abs=1e-9)
+
+
+@pytest.mark.parametrize("offset", [1e6, 1e9, -(2.0**40)])
+@pytest.mark.parametrize(
+    "fields",
+    [{"optimizer": "l-bfgs-b"}, {"optimizer": "cobyla"}, {"optimizer": "spsa", "shots": 64}],
+    ids=lambda fields: fields["optimizer"],
+)
+def test_a_constant_changes_nothing_but_the_value(fields: dict[str, Any], offset: float) -> None:
+    """No optimizer, tolerance or difference sees a problem's constant: it is added to what people see."""
+    couplings = [(0, 1, 1.0), (1, 2, -0.7), (2, 3, 1.3), (3, 0, 0.4), (0, 2, 0.9)]
+
+    def end(constant: float) -> RunCompleted:
+        problem = Ising(couplings=couplings, fields=[0.3, -0.5], offset=constant)
+        return submit(
+            problem=problem, seed=1, budget=Budget(iterations=40, tolerance=1e-9), **fields
+        ).result()
+
+    plain, lifted = end(0.0), end(offset)
+    assert lifted.parameters == plain.parameters
+    assert (lifted.iterations, lifted.error, lifted.reason) == (plain.iterations, plain.error, plain.reason)
+    assert lifted.value == pytest.approx(plain.value + offset, rel=1e-15)
+    assert lifted.solution is not None
+    assert plain.solution is not None
+    assert lifted.solution.cost == pytest.approx(plain.solution.cost + offset, rel=1e-15)
 
 
 def test_hydrogen_by_shots() -> None:

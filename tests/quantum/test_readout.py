@@ -51,7 +51,7 @@ def test_duals_invert_the_assignment_matrix() -> None:
 def test_infinite_statistics_give_the_exact_value() -> None:
     """Misread probabilities of any state give back its exact expectation value, and its variance is that of f."""
     rng = np.random.default_rng(1)
-    terms = [("ZII", 0.3), ("ZZI", -0.7), ("IZZ", 0.2), ("ZZZ", 1.1), ("III", 5.0)]
+    terms = [("ZII", 0.3), ("ZZI", -0.7), ("IZZ", 0.2), ("ZZZ", 1.1)]
     problem = Energy(observable=terms)
     for _ in range(5):
         true, errors = rng.dirichlet(np.ones(8), 1), rng.uniform(0, 0.4, (3, 2))

@@ -162,10 +162,21 @@ def test_a_binary_problem_brings_its_own_circuit() -> None:
 
 def test_supports_and_coefficients_are_those_of_the_terms() -> None:
     """Each term's support has a bit for every qubit it acts on, the lowest for the rightmost letter."""
-    objective = Objective(MIXED)
-    assert objective.supports.tolist() == [0b001, 0b110, 0b100, 0b000, 0b011]
-    assert objective.coefficients.tolist() == [0.8, -0.5, 0.3, 0.25, 0.4]
-    assert Objective(RING).costs.tolist() == [0.0, -1.5, -3.0, -2.5, -2.5, -3.0, -1.5, 0.0]
+    objective = Objective(Energy(observable=[("III", 0.25), *MIXED.observable]))
+    assert objective.supports.tolist() == [0b001, 0b110, 0b100, 0b011]
+    assert objective.coefficients.tolist() == [0.8, -0.5, 0.3, 0.4]
+    assert objective.offset == 0.25
+    cuts = Objective(RING)
+    assert (cuts.costs + cuts.offset).tolist() == [0.0, -1.5, -3.0, -2.5, -2.5, -3.0, -1.5, 0.0]
+
+
+def test_equal_terms_are_one_and_those_that_vanish_none() -> None:
+    """An observable is measured for what is left once its terms are added up: nothing costs a basis in vain."""
+    terms = [("XX", 0.0), ("ZZ", 1.0), ("II", 2.0), ("YY", 3.0), ("ZZ", 0.5), ("YY", -3.0), ("II", -0.5)]
+    objective = Objective(Energy(observable=terms))
+    assert objective.observable.to_list() == [("ZZ", 1.5)]
+    assert [each.basis for each in objective.groups] == ["ZZ"]
+    assert objective.offset == 1.5
 
 
 def test_memory_is_bounded() -> None:

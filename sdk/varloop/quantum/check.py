@@ -139,7 +139,7 @@ def _size_faults(parts: dict[str, Any], problem: Problem, backend: Backend | Non
 
 def _constant_faults(problem: Problem) -> list[str]:
     objective = Objective(problem)
-    if objective.coefficients[objective.supports != 0].any():
+    if objective.coefficients.any():
         return []
     return ["problem: is a constant, there is nothing to minimise"]
 
@@ -269,4 +269,4 @@ def _simulate(spec: RunSpec, template: Template, backend: Backend, point: list[f
     calibrate = spec.mitigation == "readout"
     measured = backend.run(template, row, shots=spec.shots, seed=spec.seed, calibrate=calibrate)
     values, variances = estimate(template, measured, spec.problem, spec.mitigation)
-    return float(values[0]), math.sqrt(variances[0])
+    return float(values[0]) + template.objective.offset, math.sqrt(variances[0])

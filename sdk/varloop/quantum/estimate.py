@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from varloop.errors import CircuitError, CorruptObject
 from varloop.events import Measurement, Samples, Solution
-from varloop.quantum.problems import Binary, costs, is_binary
+from varloop.quantum.problems import Binary, costs, energies, is_binary
 from varloop.quantum.readout import duals
 from varloop.quantum.samples import cell, columns
 from varloop.spec import Problem
@@ -26,7 +26,7 @@ Estimate = tuple[NDArray[np.float64], NDArray[np.float64]]
 def estimate(
     template: Template, measured: Measurement, problem: Problem, mitigation: str = "none"
 ) -> Estimate:
-    """The objective of every row and the variance of that estimate, both of shape (rows,).
+    """The objective of every row, without the problem's constant, and the variance of that estimate.
 
     Every shot of a group gives one number, the sum of the group's terms, so covariances between terms that share
     shots are in the variance by construction. Groups are independent, their variances add. A mean over N shots
@@ -87,9 +87,9 @@ def _binary(objective: Objective, samples: Samples, problem: Binary) -> Estimate
     """Of a binary problem, whose cost is known for every outcome."""
     if problem.cvar == 1.0:
         outcomes, weights, cells = columns(samples)
-        return _moments(costs(problem, outcomes), weights, cells, samples, _bound(objective))
+        return _moments(energies(problem, outcomes), weights, cells, samples, _bound(objective))
     rows = [cell(samples, row) for row in range(samples.rows)]
-    pairs = [cvar(costs(problem, outcomes), weights, problem.cvar) for outcomes, weights in rows]
+    pairs = [cvar(energies(problem, outcomes), weights, problem.cvar) for outcomes, weights in rows]
     values, variances = np.array(pairs).T
     return values, variances
 
@@ -103,8 +103,7 @@ def _sampled(objective: Objective, samples: Samples, factors: NDArray[np.float64
     for number, group in enumerate(objective.groups):
         own = cells % samples.groups == number
         shots[own] = _shot_values(objective, group.terms, outcomes[own], factors)
-    values, variances = _moments(shots, weights, cells, samples, _bound(objective))
-    return values + objective.coefficients[objective.supports == 0].sum(), variances
+    return _moments(shots, weights, cells, samples, _bound(objective))
 
 
 def _shot_values(
@@ -151,4 +150,4 @@ def _moments(
 
 def _bound(objective: Objective) -> float:
     """Of the variance of a single shot."""
-    return float(np.abs(objective.coefficients[objective.supports != 0]).sum() ** 2)
+    return float(np.abs(objective.coefficients).sum() ** 2)

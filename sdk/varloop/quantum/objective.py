@@ -33,8 +33,13 @@ class Objective:
 
     @cached_property
     def observable(self) -> SparsePauliOp:
-        """The problem's observable."""
-        return problems.observable(self.problem)
+        """The problem's observable without its constant; equal terms are one, and none has the coefficient 0."""
+        return problems.varying(problems.observable(self.problem))
+
+    @cached_property
+    def offset(self) -> float:
+        """The problem's constant, which is in no row's value: it would drown what an optimizer has to see."""
+        return problems.constant(self.problem)
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
@@ -55,9 +60,9 @@ class Objective:
 
     @cached_property
     def costs(self) -> NDArray[np.float64]:
-        """Of each outcome of a binary problem, shape (2ⁿ,)."""
+        """Of each outcome of a binary problem, without the constant, shape (2ⁿ,)."""
         binary = cast(problems.Binary, self.problem)
-        return problems.costs(binary, np.arange(1 << problems.num_qubits(binary), dtype=np.uint64))
+        return problems.energies(binary, np.arange(1 << problems.num_qubits(binary), dtype=np.uint64))
 
 
 def mode_of(spec: RunSpec) -> Mode:

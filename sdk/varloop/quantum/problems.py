@@ -6,6 +6,7 @@ so a spin is the eigenvalue of Z on its qubit, and variable i is qubit i is bit 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, TypeGuard
 
@@ -19,7 +20,19 @@ if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
     from qiskit.quantum_info import SparsePauliOp
 
-__all__ = ["Binary", "ansatz", "costs", "cvar_share", "is_binary", "num_qubits", "observable", "terms"]
+__all__ = [
+    "Binary",
+    "ansatz",
+    "constant",
+    "costs",
+    "cvar_share",
+    "energies",
+    "is_binary",
+    "num_qubits",
+    "observable",
+    "terms",
+    "varying",
+]
 
 Binary = Qubo | Ising | MaxCut
 Edge = tuple[int, int]
@@ -65,6 +78,26 @@ def observable(problem: Problem) -> SparsePauliOp:
     return SparsePauliOp.from_sparse_list(terms, num_qubits=len(fields))
 
 
+def varying(observable: SparsePauliOp) -> SparsePauliOp:
+    """The observable without identities; equal terms are added up where the first stands, zeros are left out."""
+    from qiskit.quantum_info import SparsePauliOp
+
+    sums: dict[str, float] = {}
+    for label, coefficient in zip(
+        observable.paulis.to_labels(), observable.coeffs.real.tolist(), strict=True
+    ):
+        sums[label] = sums.get(label, 0.0) + coefficient
+    kept = [(label, weight) for label, weight in sums.items() if weight and label.strip("I")]
+    return SparsePauliOp.from_list(kept, num_qubits=observable.num_qubits)
+
+
+def constant(problem: Problem) -> float:
+    """What is part of every value: the coefficients of the identity, or the constant of a binary problem."""
+    if isinstance(problem, Energy):
+        return math.fsum(weight for label, weight in problem.observable if not label.strip("I"))
+    return _spins(problem)[0]
+
+
 def terms(given: SparsePauliOp | Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
     """Pauli labels and real coefficients of an observable.
 
@@ -92,13 +125,18 @@ def terms(given: SparsePauliOp | Sequence[tuple[str, float]]) -> list[tuple[str,
 
 
 def costs(problem: Binary, outcomes: ArrayLike) -> NDArray[np.float64]:
-    """Cost of each outcome, same shape.
+    """Cost of each outcome, the problem's constant included, same shape as the outcomes (see :func:`energies`)."""
+    return energies(problem, outcomes) + constant(problem)
+
+
+def energies(problem: Binary, outcomes: ArrayLike) -> NDArray[np.float64]:
+    """Cost of each outcome without the problem's constant, same shape.
 
     :param outcomes: unsigned 64-bit integers; bit ``i`` is variable ``i``, little-endian as in Qiskit. Bits
         beyond the problem's variables are ignored.
     """
     outcomes = np.asarray(outcomes, dtype=np.uint64)
-    constant, fields, couplings = _spins(problem)
+    _, fields, couplings = _spins(problem)
     matrix = np.zeros((len(fields), len(fields)))
     for pair, weight in couplings.items():
         matrix[pair] = weight
@@ -108,7 +146,7 @@ def costs(problem: Binary, outcomes: ArrayLike) -> NDArray[np.float64]:
         bits = flat[start : start + _CHUNK, None] >> positions & np.uint64(1)
         spins = 1.0 - 2.0 * bits.astype(np.float64)
         result[start : start + _CHUNK] = np.einsum("si,si->s", spins @ matrix + fields, spins)
-    return (result + constant).reshape(outcomes.shape)
+    return result.reshape(outcomes.shape)
 
 
 def ansatz(spec: RunSpec) -> QuantumCircuit:
