@@ -26,23 +26,33 @@ if TYPE_CHECKING:
     import numpy as np
 
     from varloop.quantum.backends import Backends
+    from varloop.quantum.circuits import Load
     from varloop.quantum.templates import Template, TemplatePool
 
 __all__ = ["Context", "Resources"]
 
 
 class Resources:
-    """What the functions of one process share. Qiskit is loaded when a function first asks for it."""
+    """What the functions of one process share. Qiskit is loaded when a function first asks for it.
+
+    :param load: reads the circuits of specs. By default this process does; a host that takes specs from strangers
+        gives its :class:`varloop.quantum.sandbox.Sandbox`.
+    """
 
     CAPACITY = 4096
 
     def __init__(
-        self, store: Store, clock: Clock | None = None, types: dict[str, type[Body]] = BODIES
+        self,
+        store: Store,
+        clock: Clock | None = None,
+        types: dict[str, type[Body]] = BODIES,
+        load: Load | None = None,
     ) -> None:
         self.store = store
         self.clock = clock or SystemClock()
         self.claims = Claims(store, types)
         self.types = types
+        self._load = load
         self._journals: LruCache[str, Journal] = LruCache(self.CAPACITY)
         self._specs: LruCache[str, RunSpec] = LruCache(self.CAPACITY)
 
@@ -54,11 +64,18 @@ class Resources:
         return Backends()
 
     @cached_property
+    def load(self) -> Load:
+        """Reads the circuits of specs."""
+        from varloop.quantum.circuits import load
+
+        return self._load or load
+
+    @cached_property
     def templates(self) -> TemplatePool:
         """Compiled circuits."""
         from varloop.quantum.templates import TemplatePool
 
-        return TemplatePool(self.store)
+        return TemplatePool(self.store, self.load)
 
     def journal(self, run: str) -> Journal:
         """The journal of a run."""
@@ -162,6 +179,11 @@ class Context:
     def backends(self) -> Backends:
         """Backends by name."""
         return self._resources.backends
+
+    @property
+    def load(self) -> Load:
+        """Reads the circuits of specs, within this host's limits."""
+        return self._resources.load
 
     @property
     def templates(self) -> TemplatePool:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import inspect
 import io
 import os
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -12,13 +15,22 @@ import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from qiskit import qpy
-from qiskit.circuit import ClassicalRegister, Parameter, ParameterVector, QuantumCircuit
+from qiskit.circuit import (
+    AnnotatedOperation,
+    ClassicalRegister,
+    Parameter,
+    ParameterVector,
+    PowerModifier,
+    QuantumCircuit,
+    library,
+)
 from qiskit.circuit.library import PauliEvolutionGate, efficient_su2
 from qiskit.quantum_info import Operator, SparsePauliOp
 
@@ -283,6 +295,12 @@ def test_measurements_before_the_end_are_refused() -> None:
         load(spec_of(circuit))
 
 
+def nested_gates(levels: int) -> str:
+    """Each gate is ten of the one before: 10ⁿ gates from some hundred bytes."""
+    gates = "".join(f"gate g{k} a {{{f'g{k - 1} a;' * 10}}}" for k in range(1, levels))
+    return f"OPENQASM 2.0; gate g0 a {{{'U(0,0,0) a;' * 10}}} {gates} qreg q[1]; g{levels - 1} q[0];"
+
+
 QASM2 = (
     'OPENQASM 2.0; include "qelib1.inc"; qreg q[2]; creg c[2]; rx(0.3) q[0]; cx q[0],q[1]; measure q -> c;'
 )
@@ -309,15 +327,73 @@ def test_openqasm() -> None:
     [
         ("OPENQASM 2.0; qreg q[1]; y q[0];", "QASM2ParseError"),
         ("OPENQASM 3.0; qubit[1] q; y q[0];", "cannot be read: "),
-        ("OPENQASM 2.0; qreg q[9999999999];", "9999999999 bits in a register, expected at most"),
-        ("OPENQASM 3.0; qubit[1_000_000] q;", "1000000 bits in a register, expected at most"),
-        ('OPENQASM 2.0; include "/etc/passwd";', "includes '/etc/passwd', expected one of qelib1.inc"),
+        ("OPENQASM 2.0; qreg q[9999999999];", "9999999999 bits in its registers, expected at most"),
+        ("OPENQASM 3.0; qubit[1_000_000] q;", "1000000 bits in its registers, expected at most"),
+        ("OPENQASM 2.0; qreg q[// c\n3000000];", "3000000 bits in its registers, expected at most"),
+        ("OPENQASM 3.0; qubit[/* c */ 3000000] q;", "3000000 bits in its registers, expected at most"),
+        ("OPENQASM 3.0; qubit[100*100] q;", "10000 qubits, expected at most"),
+        (
+            "OPENQASM 2.0;" + "".join(f"qreg q{k}[4096];" for k in range(200)),
+            "819200 bits in its registers, expected at most",
+        ),
+        (nested_gates(8), "more than 131072 operations"),
     ],
 )
 def test_bad_openqasm(source: str, message: str) -> None:
     """Source that is wrong, too large or reads files is a CircuitError that says so."""
     with pytest.raises(CircuitError, match=message):
         load(CircuitSpec(qasm=source))
+
+
+def test_a_version_behind_comments() -> None:
+    """Comments before the version line, and within it, do not hide it."""
+    source = "// OPENQASM 3.0;\nOPENQASM // here\n2.0; qreg q[1]; U(0, 0, 0) q[0];"
+    assert load(CircuitSpec(qasm=source)).num_qubits == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'OPENQASM 2.0; include "FILE"; qreg q[1];',
+        'OPENQASM 2.0; include"FILE"; qreg q[1];',
+        "OPENQASM 2.0; include 'FILE'; qreg q[1];",
+        'OPENQASM 2.0; include // c\n "FILE"; qreg q[1];',
+        'OPENQASM 2.0; include // "qelib1.inc"\n\t"FILE"; qreg q[1];',
+        'OPENQASM 2.0; include "qelib1.inc"; include\r\n"FILE"; opaque g a; qreg q[1];',
+        'OPENQASM 2.0; include "./../../../../../../..FILE"; qreg q[1];',
+        'OPENQASM 3.0; include "FILE"; qubit[1] q;',
+        'OPENQASM 3.0; include /* c */ "FILE"; qubit[1] q;',
+        'OPENQASM 3.0; defcalgrammar "FILE"; qubit[1] q;',
+        'OPENQASM 3.0; cal { include "FILE"; } qubit[1] q;',
+        'OPENQASM 3.0; pragma include "FILE"\n qubit[1] q;',
+    ],
+)
+def test_no_source_opens_a_file(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However an include is written, nothing of the file gets into the circuit or into the error."""
+    secret = tmp_path / "secret.inc"
+    secret.write_text("PASSWORD is hunter2;")
+    monkeypatch.chdir(tmp_path)
+    for name in (str(secret), "secret.inc"):
+        with pytest.raises(CircuitError, match="the OpenQASM source cannot be read") as caught:
+            load(CircuitSpec(qasm=source.replace("FILE", name)))
+        assert not re.search("PASSWORD|hunter2|capital", str(caught.value))
+
+
+def test_a_unitary_counts_as_the_gates_it_takes() -> None:
+    """Nine qubits would take some 4⁹ gates; nobody waits for them to be found."""
+    circuit = QuantumCircuit(9)
+    circuit.unitary(np.eye(512), range(9))
+    with pytest.raises(CircuitError, match="more than 131072 operations"):
+        load(spec_of(circuit))
+
+
+def test_a_power_counts_as_often_as_it_repeats() -> None:
+    """A modifier that repeats a gate is counted, not written out."""
+    circuit, inner = QuantumCircuit(2), QuantumCircuit(2, name="inner")
+    inner.cx(0, 1)
+    circuit.append(AnnotatedOperation(inner.to_gate(), PowerModifier(10**9)), [0, 1])
+    with pytest.raises(CircuitError, match="more than 131072 operations"):
+        circuits.check_operations(circuit)
 
 
 def test_the_library() -> None:
@@ -335,6 +411,8 @@ def test_the_library() -> None:
         ("__getattr__", {}, "no function"),
         ("efficient_su2", {"qubits": 2}, "cannot be built with .* TypeError"),
         ("efficient_su2", {"num_qubits": 10**9}, "1000000000 num_qubits, expected at most"),
+        ("zz_feature_map", {"feature_dimension": 20_000}, "20000 feature_dimension, expected at most 64"),
+        ("efficient_su2", {"num_qubits": 2, "reps": 10**9}, "1000000000 reps, expected at most"),
         ("get_standard_gate_name_mapping", {}, "makes a dict, not a circuit"),
     ],
 )
@@ -342,6 +420,67 @@ def test_bad_library_circuits(name: str, options: dict[str, object], message: st
     """A name that is no function, options it does not take, a result that is no circuit: each is said."""
     with pytest.raises(CircuitError, match=message):
         load(CircuitSpec(library=name, options=options))
+
+
+LIBRARY: dict[str, dict[str, Any]] = {
+    "efficient_su2": {"num_qubits": 3},
+    "excitation_preserving": {"num_qubits": 3},
+    "fourier_checking": {"f": [1, -1, -1, -1], "g": [1, 1, -1, -1]},
+    "hidden_linear_function": {"adjacency_matrix": [[1, 1], [1, 0]]},
+    "iqp": {"interactions": [[6, 5], [5, 4]]},
+    "n_local": {"num_qubits": 3, "rotation_blocks": ["ry", "rz"], "entanglement_blocks": "cz"},
+    "pauli_feature_map": {"feature_dimension": 3, "paulis": ["Z", "YY"]},
+    "pauli_two_design": {"num_qubits": 3},
+    "quantum_volume": {"num_qubits": 4},
+    "random_iqp": {"num_qubits": 4},
+    "real_amplitudes": {"num_qubits": 3, "entanglement": "full"},
+    "z_feature_map": {"feature_dimension": 3},
+    "zz_feature_map": {"feature_dimension": 3},
+}
+"""options for each function that makes a circuit from plain data"""
+UNBUILT = {
+    *("evolved_operator_ansatz", "grover_operator", "hamiltonian_variational_ansatz", "phase_estimation"),
+    *("qaoa_ansatz", "unitary_overlap"),  # of operators and circuits, which a spec cannot give them
+    *("get_standard_gate_name_mapping", "random_bitwise_xor"),  # make no circuit
+}
+
+
+def test_every_function_of_the_library_is_known() -> None:
+    """A new version's new function is looked at: whether it draws at random, and by what."""
+    known = LIBRARY.keys() | UNBUILT
+    plain = {name for name, _ in inspect.getmembers(library, inspect.isfunction)} - known
+    assert all(re.match("clifford_|template_nct_|rzx_", name) for name in plain), plain
+
+
+def test_the_library_draws_from_the_seed() -> None:
+    """Another process builds the same circuit of every function; another seed another one of those that draw."""
+    code = "import test_circuits as t; print(*t.of_the_library(7))"
+    paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    environment = {**os.environ, "PYTHONPATH": paths, "PYTHONHASHSEED": "54321"}
+    there = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, check=True, text=True
+    )
+    here, other = of_the_library(7), of_the_library(8)
+    assert there.stdout.split() == here
+    changed = [name for name, mine, its in zip(LIBRARY, here, other, strict=True) if mine != its]
+    assert changed == ["pauli_two_design", "quantum_volume", "random_iqp"]
+
+
+def of_the_library(seed: int) -> list[str]:
+    """Digests of a circuit of each function."""
+    built = [
+        to_qpy(load(CircuitSpec(library=name, options=options), seed)) for name, options in LIBRARY.items()
+    ]
+    return [hashlib.sha256(each).hexdigest() for each in built]
+
+
+def test_a_seed_of_its_own_comes_first() -> None:
+    """The options' seed is taken; one that is null is none."""
+    fixed, null = ({"num_qubits": 3, "seed": seed} for seed in (5, None))
+    one, two = (load(CircuitSpec(library="pauli_two_design", options=fixed), seed) for seed in (1, 2))
+    assert to_qpy(one) == to_qpy(two)
+    three, four = (load(CircuitSpec(library="pauli_two_design", options=null), seed) for seed in (5, 6))
+    assert to_qpy(three) == to_qpy(one) != to_qpy(four)
 
 
 def test_bad_base64() -> None:

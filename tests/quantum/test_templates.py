@@ -300,9 +300,19 @@ def test_corrupt_circuits_inside_are_an_error(damage: bytes | None) -> None:
 
 
 def test_a_matrix_outside_its_shape_is_an_error() -> None:
-    """The angle matrix's entries must lie in it, and its shape must be one."""
+    """The angle matrix's entries must lie in it, and its shape must be one, that of what is there."""
     template = pool().of(SPEC, backends().get("aer"))
-    for field, value in (("matrix", [[99, 0, 1.0]]), ("shape", [-1, 2])):
+    sizes = len(template.parameters)
+    for field, value in (
+        ("matrix", [[99, 0, 1.0]]),
+        ("matrix", [[-1, 0, 1.0]]),
+        ("shape", [-1, 2]),
+        ("shape", [sizes, -1]),
+        ("shape", [10**6, 400_000]),
+        ("shape", [sizes, 10**11]),
+        ("offset", [0.0]),
+        ("rules", ["six-term"] * sizes),
+    ):
         stored = msgspec.msgpack.decode(template.to_bytes()) | {field: value}
         with pytest.raises(CorruptObject, match="are not a template"):
             Template.from_bytes(msgspec.msgpack.encode(stored), template.objective)

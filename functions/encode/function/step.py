@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from varloop import optimizers
 from varloop.app import App
 from varloop.context import Context
@@ -19,7 +21,7 @@ app = App()
 @app.function(on=RunSubmitted, emits=CircuitEncoded)
 def encode(event: Event[RunSubmitted], ctx: Context) -> CircuitEncoded:
     """Check the spec, compile its circuit once, and ask the optimizer for the first points."""
-    spec = parse(event.data.spec, optimizers.faults, check.faults)
+    spec = parse(event.data.spec, optimizers.faults, partial(check.faults, load=ctx.load))
     template = ctx.templates.of(spec, ctx.backends.get(spec.backend))
     optimizer = optimizers.create(spec.optimizer, spec.seed)
     state = optimizer.start(first_parameters(spec, template, ctx))

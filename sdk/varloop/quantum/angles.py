@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Angles", "separate"]
 
+MAX_ENTRIES = 1 << 24
+"""angles times parameters: 128 MiB of the matrix between them"""
+
 Shift = tuple[float, float]
 
 _GAP = np.sqrt(2.0)
@@ -117,10 +120,11 @@ def separate(circuit: QuantumCircuit) -> tuple[QuantumCircuit, Angles]:
 
     :return: the circuit, whose ``parameters`` are in the order of the angles, and the angles, whose
         columns are in the order of the given circuit's ``parameters``.
+    :raises CircuitError: angles times parameters are more than MAX_ENTRIES.
     """
     from qiskit.circuit import ParameterVector
 
-    from varloop.quantum.circuits import placeholders
+    from varloop.quantum.circuits import check_size, placeholders
 
     columns = placeholders(circuit)
     circuit = circuit.assign_parameters(dict(zip(circuit.parameters, columns, strict=True)))
@@ -132,6 +136,7 @@ def separate(circuit: QuantumCircuit) -> tuple[QuantumCircuit, Angles]:
     rules: list[str] = []
     for operation, qubits, clbits in _gates(circuit, circuit.qubits, circuit.clbits):
         affine = _affine(operation, columns)
+        check_size((len(rows) + len(affine)) * len(columns), "angles times parameters", MAX_ENTRIES)
         names.resize(len(rows) + len(affine))
         gate = operation.to_mutable() if affine else operation
         for k, row in affine.items():

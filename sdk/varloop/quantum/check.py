@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from varloop.errors import MissingExtra, PermanentError, SpecError
 from varloop.quantum import problems
 from varloop.quantum.backends import Backend, Backends
+from varloop.quantum.circuits import Load, load
 from varloop.quantum.objective import Mode, Objective, mode_of
 from varloop.quantum.templates import Template, TemplatePool
 from varloop.spec import Problem, RunSpec
@@ -74,10 +75,11 @@ class Report:
     """its standard error"""
 
 
-def faults(parts: dict[str, Any]) -> list[str]:
+def faults(parts: dict[str, Any], load: Load = load) -> list[str]:
     """Every fault of the circuit, the problem and what they ask of the backend (see :class:`varloop.spec.Check`).
 
     :param parts: fields of a spec that could be read.
+    :param load: reads the circuit.
     """
     problem = parts.get("problem")
     found, backend = _backend_faults(parts.get("backend", "aer"))
@@ -91,10 +93,15 @@ def faults(parts: dict[str, Any]) -> list[str]:
     if parts.get("circuit") is None and not problems.is_binary(problem):
         return found  # missing or faulty, as was said already
     try:
-        circuit = problems.ansatz(RunSpec(problem=problem, circuit=parts.get("circuit")))
+        circuit = problems.ansatz(_drawn(parts, problem), load)
     except (PermanentError, MissingExtra) as error:
         return [*found, f"circuit: {error}"]
     return [*found, *_circuit_faults(parts, problem, circuit)]
+
+
+def _drawn(parts: dict[str, Any], problem: Problem) -> RunSpec:
+    """What the run's circuit depends on."""
+    return RunSpec(problem=problem, circuit=parts.get("circuit"), seed=parts.get("seed", 0))
 
 
 def _backend_faults(name: str) -> tuple[list[str], Backend | None]:

@@ -1,18 +1,20 @@
 """Circuits on the wire: canonical QPY bytes, and circuits read from specs.
 
-What is read here comes from outside, so every failure of a parser becomes a CircuitError, and sizes are
-checked before anything of that size is allocated.
+What is read here comes from outside, so every failure of a parser becomes a CircuitError, no file is opened, and
+sizes are checked before anything of that size is allocated, wherever the source states them. Where only reading it
+would tell, :class:`varloop.quantum.sandbox.Sandbox` reads it in a process with limits.
 """
 
 from __future__ import annotations
 
 import base64
 import io
+import math
 import re
 import struct
 import uuid
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +22,16 @@ from varloop.errors import CircuitError, UsageError, VarloopError
 from varloop.spec import CircuitSpec
 
 if TYPE_CHECKING:
-    from qiskit.circuit import CircuitInstruction, Parameter, ParameterVector, QuantumCircuit
+    from qiskit.circuit import CircuitInstruction, Operation, Parameter, ParameterVector, QuantumCircuit
 
 __all__ = [
     "MAX_BYTES",
+    "MAX_OPERATIONS",
     "MAX_PARAMETERS",
     "MAX_QUBITS",
+    "Load",
+    "check_operations",
+    "check_size",
     "from_qpy",
     "load",
     "placeholders",
@@ -41,6 +47,14 @@ MAX_QUBITS = 4096
 MAX_PARAMETERS = 1 << 17
 """of a circuit that is read, elements of its vectors that it does not use included"""
 
+MAX_OPERATIONS = 1 << 17
+"""of a circuit, those inside its gates' definitions included"""
+
+Load = Callable[[CircuitSpec, int], "QuantumCircuit"]
+"""What reads circuits: :func:`load`, or :meth:`varloop.quantum.sandbox.Sandbox.load`"""
+
+_LIBRARY_QUBITS = 64
+"""of a circuit of the library, which has no idle ones; no problem has more"""
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "varloop:parameters")
 _HEADER = struct.Struct("!6sBBBBQcc")
 _CIRCUIT = struct.Struct("!H1cHII")
@@ -49,7 +63,11 @@ _OLDEST = 13
 _SYMBOL = re.compile(rb"vv\0{10}.{8}", re.DOTALL)
 _SYMBOLS = re.compile(rb"(?:vv\0{10}.{8}){2,}", re.DOTALL)
 """symbols of an expression in QPY 18: type, type and size (0) of the value, number of the vector (0), index"""
-_INCLUDES = ("qelib1.inc", "stdgates.inc")
+_COMMENT = re.compile(r"\"[^\"]*\"|'[^']*'|//[^\n]*|/\*.*?\*/", re.DOTALL)
+"""of OpenQASM, or a string, which may look like one inside"""
+_REGISTER = re.compile(r"\b(?:[qc]reg\s+\w+|qubit|bit)\s*\[\s*([\d_]+)\s*\]")
+_VERSION = re.compile(r"\A\s*OPENQASM\s+(\d)")
+_UNDEFINED = ("measure", "barrier", "delay", "reset")
 
 
 def to_qpy(circuit: QuantumCircuit) -> bytes:
@@ -80,10 +98,12 @@ def from_qpy(data: bytes) -> QuantumCircuit:
         return _restored(*qpy.load(io.BytesIO(raw)))
 
 
-def load(spec: CircuitSpec) -> QuantumCircuit:
+def load(spec: CircuitSpec, seed: int = 0) -> QuantumCircuit:
     """The circuit a spec describes, without its final measurements.
 
-    :raises CircuitError: it cannot be read or built, or it measures before its end.
+    :param seed: of the run: what a function of the library draws at random derives from it, unless the options
+        give a seed.
+    :raises CircuitError: it cannot be read or built, is too large, or measures before its end.
     """
     if spec.qpy is not None:
         with _boundary("not base64"):
@@ -92,7 +112,10 @@ def load(spec: CircuitSpec) -> QuantumCircuit:
     elif spec.qasm is not None:
         circuit = _from_qasm(spec.qasm)
     else:
-        circuit = _from_library(spec.library or "", spec.options)
+        circuit = _from_library(spec.library or "", spec.options, seed)
+    check_size(circuit.num_qubits, "qubits")
+    with _boundary("its gates cannot be counted"):
+        check_operations(circuit)
     if circuit.num_clbits:
         circuit = circuit.remove_final_measurements(inplace=False)
     if any(instruction.clbits for instruction in circuit.data):
@@ -157,7 +180,7 @@ def _restored(circuit: QuantumCircuit) -> QuantumCircuit:
             continue
         index, length = place
         if (name, length) not in vectors:
-            _check_size(length + sum(map(len, vectors.values())), "parameters", MAX_PARAMETERS)
+            check_size(length + sum(map(len, vectors.values())), "parameters", MAX_PARAMETERS)
             identity = uuid.uuid5(_NAMESPACE, f"{name}[{length}]")
             vectors[name, length] = ParameterVector(name, length, uuid=identity)
         parameters.append(vectors[name, length][index])
@@ -204,29 +227,67 @@ def _check_header(raw: bytes) -> None:
         raise CircuitError(f"expected QPY of version {_OLDEST} or later with one circuit")
     start = struct.unpack_from("!Q", raw, _HEADER.size)[0] if version >= 16 else _HEADER.size
     *_, qubits, clbits = _CIRCUIT.unpack_from(raw, start)
-    _check_size(qubits, "qubits")
-    _check_size(clbits, "classical bits")
+    check_size(qubits, "qubits")
+    check_size(clbits, "classical bits")
 
 
-def _check_size(count: int, what: str, limit: int = MAX_QUBITS) -> None:
+def check_size(count: int, what: str, limit: int = MAX_QUBITS) -> None:
+    """Refuse a circuit that has more of something than the limit.
+
+    :raises CircuitError: it has.
+    """
     if count > limit:
         raise CircuitError(f"the circuit has {count} {what}, expected at most {limit}")
 
 
+def check_operations(circuit: QuantumCircuit) -> None:
+    """Count a circuit's operations as its gates' definitions spell them out, and stop at the limit.
+
+    :raises CircuitError: more than MAX_OPERATIONS.
+    """
+    if _operations(circuit, MAX_OPERATIONS) < 0:
+        raise CircuitError(f"the circuit has more than {MAX_OPERATIONS} operations, its gates' own included")
+
+
+def _operations(circuit: QuantumCircuit, left: int) -> int:
+    """What is left of a number of operations after those of a circuit; negative if they are more."""
+    left -= len(circuit.data)
+    for instruction in circuit.data:
+        if left < 0:
+            break
+        if not instruction.is_standard_gate():
+            left = _inner(instruction.operation, left)
+    return left
+
+
+def _inner(operation: Operation, left: int) -> int:
+    """What is left after the operations that one of no standard kind consists of."""
+    from qiskit.circuit import AnnotatedOperation, PowerModifier
+
+    if isinstance(operation, AnnotatedOperation):
+        repeats = [each.power for each in operation.modifiers if isinstance(each, PowerModifier)]
+        once = left - _inner(operation.base_op, left)
+        return left - int(max(once, 1) * math.prod(math.ceil(abs(power)) for power in repeats))
+    if operation.name == "unitary":  # Shende et al., IEEE Trans. CAD 25, 1000 (2006): some 4ⁿ gates
+        return left - int(4**operation.num_qubits)
+    if operation.name in _UNDEFINED:
+        return left
+    inner = getattr(operation, "definition", None)
+    return left if inner is None else _operations(inner, left)
+
+
 def _from_qasm(source: str) -> QuantumCircuit:
-    """OpenQASM 2 or 3, by its version line; 3 is assumed without one."""
+    """OpenQASM 2 or 3, by its version line; 3 is assumed without one. It can include what Qiskit has built in."""
     from qiskit import qasm2, qasm3
     from qiskit.exceptions import MissingOptionalLibraryError
 
-    for size in re.findall(r"\[\s*([\d_]+)\s*\]", source):
-        _check_size(int(size.replace("_", "")), "bits in a register")
-    for name in re.findall(r"\binclude\s*[\"']([^\"']*)", source):
-        if name not in _INCLUDES:
-            raise CircuitError(f"the source includes {name!r}, expected one of {', '.join(_INCLUDES)}")
-    version = re.search(r"^\s*OPENQASM\s+(\d)", source, re.MULTILINE)
+    bare = _COMMENT.sub(_blank, source)
+    sizes = [int(size.replace("_", "")) for size in _REGISTER.findall(bare)]
+    check_size(sum(sizes), "bits in its registers", 2 * MAX_QUBITS)
+    version = _VERSION.search(bare)
     with _boundary("the OpenQASM source cannot be read"):
         if version is not None and version[1] == "2":
-            return qasm2.loads(source)
+            return qasm2.loads(source, include_path=())
         try:
             return qasm3.loads(source)
         except MissingOptionalLibraryError as error:
@@ -235,7 +296,12 @@ def _from_qasm(source: str) -> QuantumCircuit:
             ) from error
 
 
-def _from_library(name: str, options: dict[str, Any]) -> QuantumCircuit:
+def _blank(match: re.Match[str]) -> str:
+    """Strings stay, comments become a space."""
+    return match[0] if match[0][0] in "\"'" else " "
+
+
+def _from_library(name: str, options: dict[str, Any], seed: int) -> QuantumCircuit:
     """Call a function of qiskit.circuit.library."""
     import inspect
 
@@ -246,10 +312,14 @@ def _from_library(name: str, options: dict[str, Any]) -> QuantumCircuit:
         raise CircuitError(
             f"qiskit.circuit.library has no function {name!r}", hint="for example efficient_su2"
         )
-    for option in ("num_qubits", "reps"):
-        size = options.get(option)
-        _check_size(size if isinstance(size, int) else 0, option)
-    with _boundary(f"{name} of qiskit.circuit.library cannot be built with {options}"):
+    draws = "seed" in inspect.signature(function).parameters
+    if draws and options.get("seed") is None:
+        options = {**options, "seed": seed}
+    for option, size in options.items():
+        if isinstance(size, int) and option != "seed":
+            qubits = option in ("num_qubits", "feature_dimension")
+            check_size(size, option, _LIBRARY_QUBITS if qubits else MAX_QUBITS)
+    with _boundary(f"{name} of qiskit.circuit.library cannot be built with {options!s:.256}"):
         circuit = function(**options)
     if not isinstance(circuit, QuantumCircuit):
         raise CircuitError(

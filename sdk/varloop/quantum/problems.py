@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from varloop.errors import SpecError, UsageError
+from varloop.quantum.circuits import MAX_OPERATIONS, Load, check_size, load
 from varloop.spec import Energy, Ising, MaxCut, Problem, Qubo, RunSpec, Weight
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def energies(problem: Binary, outcomes: ArrayLike) -> NDArray[np.float64]:
     return result.reshape(outcomes.shape)
 
 
-def ansatz(spec: RunSpec) -> QuantumCircuit:
+def ansatz(spec: RunSpec, load: Load = load) -> QuantumCircuit:
     """The spec's circuit; without one, QAOA of its binary problem with p = ``layers`` layers.
 
     QAOA (Farhi et al., arXiv:1411.4028) prepares, from |+…+⟩,
@@ -161,13 +162,12 @@ def ansatz(spec: RunSpec) -> QuantumCircuit:
     published for *maximising* a cut, −C, are used by negating every γ. (Negating all 2p parameters changes no
     cost, so negating every β does the same.)
 
+    :param load: reads the spec's circuit.
     :raises SpecError: an energy problem without a circuit.
-    :raises CircuitError: the circuit cannot be read.
+    :raises CircuitError: the circuit cannot be read, or has more than MAX_OPERATIONS.
     """
-    from varloop.quantum.circuits import load
-
     if spec.circuit is not None:
-        return load(spec.circuit)
+        return load(spec.circuit, spec.seed)
     if not is_binary(spec.problem):
         raise SpecError(["circuit: missing; an energy problem needs an ansatz"])
     return _qaoa(spec.problem)
@@ -179,6 +179,8 @@ def _qaoa(problem: Binary) -> QuantumCircuit:
     _, fields, couplings = _spins(problem)
     gammas, betas = (ParameterVector(name, problem.layers) for name in ("cost", "mixer"))
     qubits = range(len(fields))
+    count = problem.layers * (len(couplings) + len(fields) + np.count_nonzero(fields)) + len(fields)
+    check_size(int(count), "operations", MAX_OPERATIONS)
     circuit = QuantumCircuit(len(fields))
     circuit.h(qubits)
     pairs = _rounds(couplings)

@@ -17,9 +17,9 @@ import numpy as np
 
 from varloop.errors import CircuitError, CorruptObject, MissingObject
 from varloop.quantum import problems
-from varloop.quantum.angles import Angles, separate
+from varloop.quantum.angles import MAX_ENTRIES, SHIFTS, Angles, separate
 from varloop.quantum.backends import Backend
-from varloop.quantum.circuits import from_qpy, to_qpy
+from varloop.quantum.circuits import Load, check_size, from_qpy, load, to_qpy
 from varloop.quantum.grouping import Group
 from varloop.quantum.objective import Mode, Objective, mode_of
 from varloop.spec import RunSpec
@@ -104,10 +104,8 @@ class Template:
         """
         try:
             stored = msgspec.msgpack.decode(data, type=_Stored)
-            matrix = np.zeros(stored.shape)
-            for row, col, value in stored.matrix:
-                matrix[row, col] = value
-        except (msgspec.MsgspecError, IndexError, ValueError) as error:
+            angles = stored.angles()
+        except (msgspec.MsgspecError, CircuitError) as error:
             raise CorruptObject(f"these {len(data)} bytes are not a template: {error}") from error
         template = cls(
             key=stored.key,
@@ -115,7 +113,7 @@ class Template:
             qpy=stored.qpy,
             layout=stored.layout,
             parameters=stored.parameters,
-            angles=Angles(matrix, np.array(stored.offset), stored.rules),
+            angles=angles,
             objective=objective,
         )
         if stored.bases != tuple(each.basis for each in template.groups):
@@ -136,19 +134,39 @@ class _Stored(msgspec.Struct, forbid_unknown_fields=True):
     bases: tuple[str, ...]
     format: Literal[1] = 1
 
+    def angles(self) -> Angles:
+        """The angles, if the sizes told are those of what is there.
+
+        :raises CircuitError: they are not.
+        """
+        size, (rows, columns) = len(self.parameters), self.shape
+        if not (size == rows == len(self.offset) == len(self.rules)) or columns < 0:
+            raise CircuitError(f"shape {self.shape}, {size} names, {len(self.offset)} offsets")
+        if unknown := set(self.rules) - SHIFTS.keys() - {"none"}:
+            raise CircuitError(f"unknown rule {min(unknown)!r:.60}")
+        check_size(rows * columns, "angles times parameters", MAX_ENTRIES)
+        matrix = np.zeros(self.shape)
+        for row, column, value in self.matrix:
+            if not (0 <= row < rows and 0 <= column < columns):
+                raise CircuitError(f"entry ({row}, {column}) of a matrix of shape {self.shape}")
+            matrix[row, column] = value
+        return Angles(matrix, np.array(self.offset), self.rules)
+
 
 class TemplatePool:
     """Templates in memory, else from the store, else compiled. Safe between threads.
 
+    :param load: reads the circuits of specs.
     :param capacity: templates kept in memory, the most recently used.
     """
 
-    def __init__(self, store: Store, capacity: int = 64) -> None:
+    def __init__(self, store: Store, load: Load = load, capacity: int = 64) -> None:
         self.hits = 0
         """found in memory"""
         self.store_hits = 0
         self.compiles = 0
         self._store = store
+        self._load_circuit = load
         self._kept: LruCache[tuple[str, bytes], Template] = LruCache(capacity)
         self._keys: LruCache[bytes, str] = LruCache(capacity)
         self._lock = threading.RLock()
@@ -163,7 +181,7 @@ class TemplatePool:
             identity = _identity(spec, backend)
             if identity in self._keys:
                 return self.get(self._keys[identity], spec, backend)
-            key, compile_now = _draft(spec, backend)
+            key, compile_now = _draft(spec, backend, self._load_circuit)
             found = self._recall(key, spec) or self._load(key, spec) or self._publish(compile_now(), spec)
             self._keys[identity] = key
             return found
@@ -178,7 +196,7 @@ class TemplatePool:
             found = self._recall(key, spec) or self._load(key, spec)
             if found is not None:
                 return found
-            now, compile_now = _draft(spec, backend)
+            now, compile_now = _draft(spec, backend, self._load_circuit)
             if now != key:
                 raise MissingObject(
                     f"template {key} is not in the store, and {backend.name} would compile another",
@@ -210,16 +228,16 @@ class TemplatePool:
         return template
 
 
-def _draft(spec: RunSpec, backend: Backend) -> tuple[str, Callable[[], Template]]:
+def _draft(spec: RunSpec, backend: Backend, load: Load) -> tuple[str, Callable[[], Template]]:
     """The key of a spec's template, and what compiles it."""
     objective, mode = Objective(spec.problem), mode_of(spec)
     bases = [each.basis for each in objective.groups] if mode == "counts" else []
     if mode == "counts" and not bases:
         raise CircuitError("the observable is a constant: there is nothing to measure")
-    circuit = problems.ansatz(spec)
+    written = to_qpy(problems.ansatz(spec, load))
     depends = {
         "format": 1,
-        "circuit": hashlib.sha256(to_qpy(circuit)).hexdigest(),
+        "circuit": hashlib.sha256(written).hexdigest(),
         "bases": bases,
         "mode": mode,
         "level": spec.optimization_level,
@@ -230,7 +248,7 @@ def _draft(spec: RunSpec, backend: Backend) -> tuple[str, Callable[[], Template]
     key = _digest(depends).hex()
 
     def compile_now() -> Template:
-        separated, angles = separate(circuit)
+        separated, angles = separate(from_qpy(written))  # the same, whoever read the circuit
         compiled = backend.compile(separated, bases, spec.optimization_level)
         return Template(
             key=key,
@@ -247,7 +265,8 @@ def _draft(spec: RunSpec, backend: Backend) -> tuple[str, Callable[[], Template]
 
 def _identity(spec: RunSpec, backend: Backend) -> bytes:
     """Equal for specs that share a template; cheap, as no circuit is built."""
-    parts = spec.circuit, spec.problem, spec.shots is None, spec.optimization_level
+    seed = spec.seed if spec.circuit and spec.circuit.library else 0
+    parts = spec.circuit, seed, spec.problem, spec.shots is None, spec.optimization_level
     return _digest((*parts, backend.name, backend.calibration))
 
 

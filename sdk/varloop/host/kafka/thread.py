@@ -44,7 +44,7 @@ class WorkerThread:
         self.bus = worker.bus
         self.inbox: Inbox[KafkaDelivery | Direct] = Inbox(time.monotonic)
         host = f"{socket.gethostname()}/{os.getpid()}"
-        resources = Resources(store, types=worker.pipelines.types)
+        resources = Resources(store, types=worker.pipelines.types, load=worker.sandbox.load)
         self._invoker = Invoker(worker.pipelines, resources, host=host)
         self.in_hand: dict[str, Direct] = {}
         self.thread = threading.Thread(target=self._run, name=f"varloop-calls-{number}", daemon=True)

@@ -20,6 +20,7 @@ from varloop.events import Body, Event, RunSubmitted, Terminal
 from varloop.host.kafka.thread import WorkerThread
 from varloop.host.pipelines import load_pipelines
 from varloop.host.probes import Probes
+from varloop.quantum.sandbox import Sandbox
 from varloop.store import Store, open_store
 
 __all__ = ["Worker", "run_worker"]
@@ -54,6 +55,7 @@ class Worker:
         self.bus = bus
         self.pipelines = pipelines
         self.fusion = fusion
+        self.sandbox = Sandbox()
         self._takes = _taken(pipelines, functions)
         self._call_threads = [WorkerThread(self, store, number) for number in range(concurrency)]
         first = pipelines.route(DEFAULT, RunSubmitted.type)

@@ -19,6 +19,7 @@ from varloop.events import Event, RunSubmitted
 from varloop.host.embedded import EmbeddedHost
 from varloop.host.server.bus import LiveBus
 from varloop.journal import list_runs
+from varloop.quantum.sandbox import Sandbox
 from varloop.runs import StoredRun
 from varloop.spec import parse
 from varloop.store import Store
@@ -55,13 +56,14 @@ class Service:
         self.store = store
         self.clock = clock
         self.stopping = threading.Event()
+        self._sandbox = Sandbox()
         self._bus = LiveBus(store, clock, turn)
         self._threads: list[threading.Thread] = []
         self._overseer = threading.Thread(target=self._oversee, name="varloop-overseer", daemon=True)
 
     def resources(self) -> Resources:
         """Resources for one thread: they cache, and caches are not shared."""
-        return Resources(self.store, self.clock, self.pipelines.types)
+        return Resources(self.store, self.clock, self.pipelines.types, self._sandbox.load)
 
     def start(self) -> list[str]:
         """Begin to deliver, with what earlier processes left. Returns the runs that go on.
