@@ -176,10 +176,11 @@ class ObjectiveEvaluated(Body, frozen=True, kw_only=True):
 
 
 class RunCompleted(Body, frozen=True, kw_only=True):
-    """The run ended well, with the objective's value at its best parameters.
+    """The run ended well, with its parameters and the objective's value there.
 
-    When sampled they are the optimizer's recommendation, measured once more; after a deadline, for which there is
-    no time, and when exact, the point of the lowest value seen. Of many noisy values the lowest is biased.
+    With shots the optimizer's last recommendation and the points of the lowest values so far are measured afresh, each
+    twice: the first value selects one of them, the second is the result, unbiased. An exact run has the lowest value of
+    all points. A deadline that left no time for this says so in ``fresh``.
     """
 
     type = PREFIX + "run.completed"
@@ -191,7 +192,10 @@ class RunCompleted(Body, frozen=True, kw_only=True):
     iterations: int
     shots: int
     reason: str
-    """converged, iterations, shots or deadline"""
+    """converged, iterations, shots, deadline or stopped"""
+    fresh: bool = True
+    """false after a deadline that left no time for the final measurement of a run with shots: the value is that of the
+    latest iteration's first point, unbiased, but not of the best point"""
     solution: Solution | None = None
     """best assignment sampled in any iteration, for binary problems"""
 

@@ -2,21 +2,29 @@
 
 Pure data in, pure data out. ``encode`` opens a loop, ``optimize`` advances it; between them it rests in
 the run's journal.
+
+**The result of a run with shots** is measured afresh at its end. The lowest of many noisy values is lower than the
+objective at its point, so none of them is a result. A run that stops measures its candidates once more in one batch:
+the optimizer's last recommendation, and the points of the lowest values so far. Each is measured twice. The first
+value selects one of them; the second, which had no part in that, is the result: unbiased, with its own error. What the
+batch costs is kept back from the budget's shots, and so is the time for it from the deadline.
+
+**The result of an exact run** is the lowest value of all points, the optimizer's last recommendation included.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import msgspec
 
+from varloop.errors import PermanentError
 from varloop.events import ObjectiveEvaluated, RunCompleted, Solution
 from varloop.optimizers import Ask, Optimizer
 from varloop.progress import Iteration
-from varloop.spec import Budget
+from varloop.spec import CANDIDATES, Budget
 
-__all__ = ["Best", "Cost", "Loop", "advance", "opened", "report"]
+__all__ = ["Cost", "Loop", "Measured", "advance", "expired", "opened", "report", "stop"]
 
 PATIENCE = 10
 """iterations over which ``budget.tolerance`` asks for an improvement"""
@@ -37,14 +45,14 @@ class Cost(msgspec.Struct, frozen=True):
         return self.row * (points + self.gradient * gradient)
 
 
-class Best(msgspec.Struct, frozen=True):
-    """The lowest value seen and where."""
+class Measured(msgspec.Struct, frozen=True):
+    """A value and where it was measured."""
 
     value: float
     """without the offset"""
     error: float
+    """standard error of value; 0 when exact"""
     parameters: list[float]
-    solution: Solution | None = None
 
 
 class Loop(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,15 +68,20 @@ class Loop(msgspec.Struct, frozen=True, kw_only=True):
     cost: Cost
     deadline: float | None = None
     """seconds since the epoch"""
+    started: float = 0.0
+    """when the request under way was made, seconds since the epoch; only with a deadline"""
     iterations: int = 0
     """finished ones"""
     shots: int = 0
     """used so far"""
     offset: float = 0.0
     """to be added to every value when it is told to people (see :class:`varloop.evaluation.Evaluation`)"""
-    best: Best | None = None
+    latest: Measured | None = None
+    """the first point of the latest iteration, which no value had a part in choosing; only with a deadline"""
+    lowest: list[Measured] = []
+    """the lowest values so far, lowest first, each of another point; with shots they are biased"""
     lows: list[float] = []
-    """best value after each of the latest iterations, at most PATIENCE + 1"""
+    """lowest value after each of the latest iterations, at most PATIENCE + 1"""
     solution: Solution | None = None
     """best assignment sampled in any iteration, for binary problems"""
     stopping: str = ""
@@ -77,7 +90,7 @@ class Loop(msgspec.Struct, frozen=True, kw_only=True):
 
 def opened(loop: Loop, budget: Budget, ask: Ask) -> list[str]:
     """Faults that keep a loop from starting within its budget."""
-    return budget.short_of(loop.cost.of(len(ask.points), ask.gradient) + loop.cost.fixed + _reserve(loop))
+    return budget.short_of(loop.cost.of(len(ask.points), ask.gradient) + loop.cost.fixed + loop.cost.row)
 
 
 def report(loop: Loop, measured: ObjectiveEvaluated, iteration: int) -> Iteration:
@@ -85,46 +98,20 @@ def report(loop: Loop, measured: ObjectiveEvaluated, iteration: int) -> Iteratio
 
     :param loop: as it was before it.
     """
-    evaluation, low = measured.evaluation, _lowest(measured)
     after = _noted(loop, measured)
+    points = _measured(loop, measured)
+    shown = _final(points, loop) if loop.stopping else min(points, key=lambda point: point.value)
     return Iteration(
         iteration=iteration,
-        value=evaluation.values[low] + evaluation.offset,
-        error=evaluation.errors[low],
-        lowest=min(evaluation.values[low], loop.best.value if loop.best else math.inf) + evaluation.offset,
+        value=shown.value + after.offset,
+        error=shown.error,
+        lowest=after.lowest[0].value + after.offset,
         shots=after.shots,
-        parameters=loop.points[low],
-        gradient=evaluation.gradient,
-        gradient_errors=evaluation.gradient_errors,
+        parameters=shown.parameters,
+        gradient=measured.evaluation.gradient,
+        gradient_errors=measured.evaluation.gradient_errors,
         solution=after.solution,
         final=bool(loop.stopping),
-    )
-
-
-def _lowest(measured: ObjectiveEvaluated) -> int:
-    """Index of the point with the lowest value."""
-    values = measured.evaluation.values
-    return min(range(len(values)), key=values.__getitem__)
-
-
-def _noted(loop: Loop, measured: ObjectiveEvaluated) -> Loop:
-    """Take note of an iteration's values."""
-    low = _lowest(measured)
-    value, error = measured.evaluation.values[low], measured.evaluation.errors[low]
-    best = loop.best
-    if best is None or value < best.value or (loop.stopping and loop.cost.row):
-        best = Best(value, error, loop.points[low], measured.solution)
-    solution = loop.solution
-    if measured.solution is not None and (solution is None or measured.solution.cost < solution.cost):
-        solution = measured.solution
-    return msgspec.structs.replace(
-        loop,
-        iterations=loop.iterations + (not loop.stopping),
-        shots=loop.shots + measured.shots,
-        offset=measured.evaluation.offset,
-        best=best,
-        solution=solution,
-        lows=[*loop.lows, best.value][-PATIENCE - 1 :],
     )
 
 
@@ -133,33 +120,104 @@ def advance(
 ) -> tuple[Loop, Ask | RunCompleted]:
     """The loop after an iteration, and the next request or the result.
 
-    A run that stops measures its final point once more, unless that very point has an exact value
-    already: the lowest of many noisy values is biased, a fresh value is not.
+    :param now: seconds since the epoch; decides nothing without a deadline.
     """
-    loop = _noted(loop, measured)
+    after = _noted(loop, measured)
     if loop.stopping:
-        return loop, _completed(loop, loop.stopping)
+        return after, _completed(after, _final(_measured(loop, measured), loop), loop.stopping)
     state = optimizer.tell(loop.optimizer, measured.evaluation)
-    loop = msgspec.structs.replace(loop, optimizer=state)
-    if loop.deadline is not None and now >= loop.deadline:
-        return loop, _completed(loop, "deadline")
+    after = msgspec.structs.replace(after, optimizer=state)
+    if loop.deadline is not None:
+        if now >= loop.deadline:
+            return after, expired(after)
+        after = msgspec.structs.replace(after, started=now)
     ask = optimizer.ask(state)
-    reason = "converged" if ask is None else _exhausted(loop, budget, ask)
-    if not reason and ask is not None:
-        return msgspec.structs.replace(loop, points=ask.points), ask
-    final = optimizer.best(state)
-    if loop.best is not None and loop.best.parameters == final and not loop.cost.row:
-        return loop, _completed(loop, reason)
-    return msgspec.structs.replace(loop, points=[final], stopping=reason), Ask([final], False)
+    reason = "converged" if ask is None else _exhausted(after, budget, ask, now - loop.started)
+    if reason or ask is None:
+        return stop(after, optimizer, budget, reason)
+    return msgspec.structs.replace(after, points=ask.points), ask
 
 
-def _exhausted(loop: Loop, budget: Budget, ask: Ask) -> str:
-    """Why the next request must not be made, or nothing."""
+def stop(loop: Loop, optimizer: Optimizer, budget: Budget, reason: str) -> tuple[Loop, Ask | RunCompleted]:
+    """The loop with its final measurement under way, and the request for that; or the result, if it is exact already.
+
+    :param loop: after its latest iteration.
+    """
+    last = optimizer.best(loop.optimizer)
+    if not loop.cost.row:
+        if loop.lowest and loop.lowest[0].parameters == last:
+            return loop, _completed(loop, loop.lowest[0], reason)
+        points = [last]
+    else:
+        found = [last, *(point.parameters for point in loop.lowest if point.parameters != last)]
+        candidates = found[: budget.candidates(loop.shots, loop.cost.row, len(found))]
+        points = candidates * 2 if len(candidates) > 1 else candidates
+    return msgspec.structs.replace(loop, points=points, stopping=reason), Ask(points, False)
+
+
+def expired(loop: Loop) -> RunCompleted:
+    """The result of a run whose deadline leaves no time for a final measurement.
+
+    With shots it is the latest iteration's first point, as measured: not the best one, but its value is unbiased.
+
+    :raises PermanentError: if nothing was measured yet.
+    """
+    if loop.latest is None:
+        raise PermanentError(
+            "the deadline passed before anything was measured", hint="a longer budget.deadline"
+        )
+    result = loop.latest if loop.cost.row else loop.lowest[0]
+    return _completed(loop, result, "deadline", fresh=not loop.cost.row)
+
+
+def _measured(loop: Loop, measured: ObjectiveEvaluated) -> list[Measured]:
+    """The points of the request under way with their values."""
+    return list(map(Measured, measured.evaluation.values, measured.evaluation.errors, loop.points))
+
+
+def _final(points: list[Measured], loop: Loop) -> Measured:
+    """The result among what the final measurement gave."""
+    if not loop.cost.row:
+        return min([*points, *loop.lowest[:1]], key=lambda point: point.value)
+    count = (len(points) + 1) // 2
+    selected = min(range(count), key=lambda k: points[k].value)
+    return points[selected + len(points) - count]
+
+
+def _noted(loop: Loop, measured: ObjectiveEvaluated) -> Loop:
+    """The loop with an iteration's values in it."""
+    points = _measured(loop, measured)
+    lowest: list[Measured] = []
+    for point in sorted([*loop.lowest, *points], key=lambda point: point.value):
+        if all(point.parameters != other.parameters for other in lowest):
+            lowest.append(point)
+    solution = loop.solution
+    if measured.solution is not None and (solution is None or measured.solution.cost < solution.cost):
+        solution = measured.solution
+    return msgspec.structs.replace(
+        loop,
+        iterations=loop.iterations + (not loop.stopping),
+        shots=loop.shots + measured.shots,
+        offset=measured.evaluation.offset,
+        latest=None if loop.deadline is None else points[0],
+        lowest=lowest[: CANDIDATES if loop.cost.row else 1],
+        solution=solution,
+        lows=[*loop.lows, lowest[0].value][-PATIENCE - 1 :],
+    )
+
+
+def _exhausted(loop: Loop, budget: Budget, ask: Ask, took: float) -> str:
+    """Why the next request must not be made, or nothing.
+
+    :param took: seconds of the latest iteration.
+    """
     if loop.iterations >= budget.iterations:
         return "iterations"
-    need = loop.cost.of(len(ask.points), ask.gradient) + _reserve(loop)
+    need = loop.cost.of(len(ask.points), ask.gradient) + loop.cost.of(2 * CANDIDATES, False)
     if budget.shots is not None and loop.shots + need > budget.shots:
         return "shots"
+    if loop.deadline is not None and loop.started + 2 * took > loop.deadline:
+        return "deadline"
     if budget.tolerance is not None and len(loop.lows) > PATIENCE:
         improved = loop.lows[0] - loop.lows[-1]
         if improved < budget.tolerance:
@@ -167,20 +225,14 @@ def _exhausted(loop: Loop, budget: Budget, ask: Ask) -> str:
     return ""
 
 
-def _reserve(loop: Loop) -> int:
-    """Shots of the final value."""
-    return loop.cost.of(1, False)
-
-
-def _completed(loop: Loop, reason: str) -> RunCompleted:
-    best = loop.best
-    assert best is not None and math.isfinite(best.value)  # noqa: S101  _noted() came first
+def _completed(loop: Loop, result: Measured, reason: str, fresh: bool = True) -> RunCompleted:
     return RunCompleted(
-        value=best.value + loop.offset,
-        error=best.error,
-        parameters=best.parameters,
+        value=result.value + loop.offset,
+        error=result.error,
+        parameters=result.parameters,
         iterations=loop.iterations,
         shots=loop.shots,
         reason=reason,
+        fresh=fresh,
         solution=loop.solution,
     )

@@ -18,6 +18,7 @@ import msgspec
 from varloop.errors import SpecError, UsageError
 
 __all__ = [
+    "CANDIDATES",
     "SHORT",
     "Budget",
     "CircuitSpec",
@@ -33,6 +34,9 @@ __all__ = [
     "summary",
     "told",
 ]
+
+CANDIDATES = 3
+"""points that a run with shots measures afresh at its end, at most; each of them twice"""
 
 PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
 Shots = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
@@ -158,15 +162,31 @@ class OptimizerSpec(_Part, frozen=True, kw_only=True):
 
 
 class Budget(_Part, frozen=True, kw_only=True):
-    """When a run must stop. Reaching any of these ends it well, with the best point so far."""
+    """When a run must stop. Reaching any of these ends it well, with its best point.
+
+    A run with shots ends with a final measurement (:mod:`varloop.loop` says of what), which is not an iteration: shots
+    and time for it are kept back.
+    """
 
     iterations: PositiveInt = 100
+    """of the optimizer, the final measurement not counted"""
     shots: PositiveInt | None = None
-    """shots of all iterations together; the next iteration is not started if it would exceed them"""
+    """shots of the whole run; the next iteration is not started if it and the final measurement would exceed them"""
     deadline: Annotated[float, msgspec.Meta(gt=0)] | None = None
-    """seconds from the submission; no iteration is started after it"""
+    """seconds from when the run was taken up; nothing is started after it, and the next iteration is not started if the
+    final measurement would then be late, as far as the latest iteration tells"""
     tolerance: Annotated[float, msgspec.Meta(gt=0)] | None = None
-    """stop when the best value improved by less than this over the last 10 iterations"""
+    """stop when the lowest value improved by less than this over the last 10 iterations"""
+
+    def candidates(self, used: int, row: int, found: int) -> int:
+        """How many points the final measurement of a run with shots compares.
+
+        :param used: shots used so far.
+        :param row: shots that a point takes. Each is measured twice if there are several.
+        :param found: points worth comparing.
+        """
+        room = CANDIDATES if self.shots is None else (self.shots - used) // (2 * row)
+        return max(1, min(room, found, CANDIDATES))
 
     def short_of(self, need: int) -> list[str]:
         """The fault if the shots of the first iteration and the final value are more than there are."""

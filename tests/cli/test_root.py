@@ -75,7 +75,7 @@ def test_debug_shows_where(program: Program) -> None:
     _, errors = process.communicate(timeout=20)
 
     assert "Traceback (most recent call last)" in errors
-    assert "EventError" in errors
+    assert "UnknownRun" in errors
 
 
 def test_an_error_of_the_store_may_pass(program: Program) -> None:

@@ -62,7 +62,7 @@ def test_fields_of_the_spec_may_be_set(program: Program) -> None:
     """--set reaches inside the spec, and its values are YAML."""
     state = program.json(*RUN, "--set", "shots=100", "--set", "budget.iterations=2")
 
-    assert (state["iterations"], state["shots"]) == (2, 300)
+    assert (state["iterations"], state["shots"]) == (2, 800)
 
 
 def test_a_spec_may_come_from_standard_input(program: Program) -> None:

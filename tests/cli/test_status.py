@@ -41,7 +41,7 @@ def test_status_tells_where_a_run_stands(program: Program) -> None:
 
     assert head.startswith("run mine, pipeline toy, submitted 2")
     assert lines[0] == "completed after 6 iterations: the budget of iterations is used up"
-    assert lines[-1] == "  shots       700"
+    assert lines[-1] == "  shots       1,200"
     assert "±" in lines[1]
 
 

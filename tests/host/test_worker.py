@@ -20,7 +20,7 @@ from varloop.bus.kafka import KafkaBus
 from varloop.bus.kafka.driver import Record
 from varloop.context import Context, Resources
 from varloop.errors import TemporaryError, UsageError
-from varloop.events import Body, Event, RunCompleted, RunFailed
+from varloop.events import Body, Event, RunCancelled, RunCompleted, RunFailed
 from varloop.host.kafka.thread import _backoff
 from varloop.host.kafka.worker import Worker
 from varloop.host.probes import Probes
@@ -368,14 +368,18 @@ def test_a_forged_end_is_a_dead_letter_once(site: Site) -> None:
 
 
 def test_a_cancelled_run_ends(site: Site) -> None:
-    """Cancellation is an event like any other."""
-    worker = site.start()
+    """A request to cancel is read and ends a run that would go on for long without it."""
+    toy = Toy(iterations=100_000)
+    worker = site.start(toy=toy)
     until(lambda: worker.ready)
     site.submit("r")
+    until(lambda: toy.calls["execute r 1"])
     site.bus.publish(cancellation("r"))
 
     until(lambda: site.end("r"))
+    assert site.end("r") == RunCancelled(reason="enough")
     until(site.settled)
+    assert toy.calls["cancel r 0"] == 1
 
 
 def test_an_unknown_function_is_a_usage_error(site: Site) -> None:

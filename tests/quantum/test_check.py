@@ -189,23 +189,24 @@ def test_the_report_of_a_cvar_counts_finite_differences() -> None:
 
 
 def test_the_report_of_a_sampled_run() -> None:
-    """Shots, calibration and final value; QPU seconds by the stated constants."""
+    """Shots, calibration and the final measurement of three points, each twice; QPU seconds by the stated constants."""
     spec = RunSpec(problem=BELL, circuit=SU2, shots=100, mitigation="readout", budget=Budget(iterations=10))
     seen = check.report(spec, backends(), 2, False)
     assert (seen.mode, seen.bases, seen.rows, seen.circuits, seen.gradient) == ("counts", 2, 2, 4, "none")
-    assert (seen.jobs, seen.shots, seen.total_shots) == (11, 400, 10 * 400 + 200 + 200)
+    assert (seen.jobs, seen.shots, seen.total_shots) == (11, 400, 10 * 400 + 200 + 6 * 200)
     assert seen.qpu_seconds is not None
-    assert seen.qpu_seconds == pytest.approx(11 * check.JOB_SECONDS + 4400 * check.SHOT_SECONDS)
+    assert seen.qpu_seconds == pytest.approx(11 * check.JOB_SECONDS + 5400 * check.SHOT_SECONDS)
     assert seen.cost == pytest.approx(seen.qpu_seconds * check.PRICE)
     assert seen.error > 0
     assert abs(seen.value - 3) < 5 * seen.error + 1e-9  # all parameters zero: ⟨ZZ⟩ = 1, ⟨XX⟩ = 0
 
 
 def test_the_budget_of_shots_ends_a_run_early() -> None:
-    """No more iterations are counted than the shots allow, the final value included."""
-    spec = RunSpec(problem=BELL, circuit=SU2, shots=100, budget=Budget(iterations=10, shots=1300))
-    seen = check.report(spec, backends(), 2, False)
-    assert (seen.jobs, seen.total_shots) == (3, 2 * 400 + 200)
+    """No more iterations are counted than the shots allow, the final measurement included; one at least."""
+    for shots, jobs, total in ((2399, 3, 2 * 400 + 6 * 200), (1300, 2, 400 + 4 * 200), (600, 2, 400 + 200)):
+        spec = RunSpec(problem=BELL, circuit=SU2, shots=100, budget=Budget(iterations=10, shots=shots))
+        seen = check.report(spec, backends(), 2, False)
+        assert (seen.jobs, seen.total_shots) == (jobs, total)
 
 
 def test_a_budget_that_not_one_iteration_fits_into() -> None:

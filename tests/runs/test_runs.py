@@ -76,8 +76,8 @@ def test_a_completed_run() -> None:
 
     assert state.state == "completed"
     assert isinstance(state.outcome, RunCompleted)
-    assert (state.iterations, state.shots) == (state.outcome.iterations, state.outcome.shots) == (6, 700)
-    assert [step.shots for step in history] == [100 * n for n in range(1, 8)]
+    assert (state.iterations, state.shots) == (state.outcome.iterations, state.outcome.shots) == (6, 1200)
+    assert [step.shots for step in history] == [*(100 * n for n in range(1, 7)), 1200]
     assert all(step.error == 0.1 for step in history)
     assert [step.lowest for step in history][:6] == [
         min(step.value for step in history[: n + 1]) for n in range(6)

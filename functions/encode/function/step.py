@@ -29,13 +29,16 @@ def encode(event: Event[RunSubmitted], ctx: Context) -> CircuitEncoded:
     if ask is None:
         raise SpecError([f"optimizer: {spec.optimizer.name} has nothing to ask for this circuit"])
     gradient = choose(spec, optimizer.needs_gradient, template.angles)
+    limit = spec.budget.deadline
+    now = ctx.clock.now() if limit else 0.0
     loop = Loop(
         optimizer=state,
         points=ask.points,
         template=template.key,
         gradient=gradient,
         cost=cost(spec, template, gradient, ask.points[0]),
-        deadline=spec.budget.deadline and (event.time or ctx.clock.now()) + spec.budget.deadline,
+        deadline=limit and now + limit,
+        started=now,
     )
     if faults := opened(loop, spec.budget, ask):
         raise SpecError(faults)

@@ -8,17 +8,11 @@ from varloop.cli import text
 from varloop.cli.root import FAILED
 from varloop.errors import RunEnded
 from varloop.events import RunCancelled, RunCompleted, RunFailed
-from varloop.runs import RunState
+from varloop.runs import RunState, why
 from varloop.support.numbers import count, fixed, with_error
 
 __all__ = ["finish", "print_state", "trouble"]
 
-REASONS = {
-    "converged": "converged",
-    "iterations": "the budget of iterations is used up",
-    "shots": "the budget of shots is used up",
-    "deadline": "the deadline is reached",
-}
 MANY = 8
 """parameters worth printing"""
 
@@ -28,9 +22,7 @@ def print_state(state: RunState) -> None:
     match state.outcome:
         case RunCompleted() as result:
             click.echo(click.style("completed", fg="green", bold=True), nl=False)
-            click.echo(
-                f" after {count(result.iterations, 'iteration')}: {REASONS.get(result.reason, result.reason)}"
-            )
+            click.echo(f" after {count(result.iterations, 'iteration')}: {why(result)}")
             _result(result)
         case RunFailed():
             click.echo(click.style("failed", fg="red", bold=True))

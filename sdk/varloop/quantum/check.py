@@ -13,7 +13,7 @@ from varloop.quantum.backends import Backend, Backends
 from varloop.quantum.circuits import Load, load
 from varloop.quantum.objective import Mode, Objective, mode_of
 from varloop.quantum.templates import Template, TemplatePool
-from varloop.spec import Problem, RunSpec
+from varloop.spec import CANDIDATES, Problem, RunSpec
 
 if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
@@ -60,11 +60,11 @@ class Report:
     circuits: int
     """executions: rows × bases"""
     jobs: int
-    """of the whole run, one per iteration and one for its final value when sampled"""
+    """of the whole run, one per iteration and one for the final measurement when sampled"""
     shots: int
     """0 when exact"""
     total_shots: int
-    """of the whole run: all iterations, calibration and final value, within budget.shots"""
+    """of the whole run: all iterations, calibration and final measurement, within budget.shots"""
     qpu_seconds: float | None
     """of the whole run on a device, about; None when exact, which no device is"""
     cost: float | None
@@ -216,16 +216,21 @@ def report(
     point = list(start or spec.initial or [0.0] * template.angles.matrix.shape[1])
     method = choose(spec, gradient, template.angles)
     rows = len(plan(template.angles, [point] * n_points, method).rows)
-    circuits = rows * len(template.circuits)
+    bases = len(template.circuits)
+    circuits = rows * bases
     shots, iterations = spec.shots or 0, spec.budget.iterations
-    more = max(0, first - n_points) * len(template.circuits)
-    extra = more + len(template.circuits) + 2 * (spec.mitigation == "readout")
-    if short := spec.budget.short_of(shots * (circuits + extra)):
+    extra = max(0, first - n_points) * bases + 2 * (spec.mitigation == "readout")
+    if short := spec.budget.short_of(shots * (circuits + extra + bases)):
         raise SpecError(short)
     if spec.budget.shots is not None:
-        iterations = min(iterations, (spec.budget.shots // shots - extra) // circuits)
+        room = spec.budget.shots // shots - extra - 2 * CANDIDATES * bases
+        iterations = max(1, min(iterations, room // circuits))
     jobs = iterations + bool(shots)
     total = shots * (circuits * iterations + extra)
+    if shots:
+        points = max(first, n_points) + n_points * (iterations - 1)
+        compared = spec.budget.candidates(total, shots * bases, 1 + points)
+        total += shots * bases * (2 * compared if compared > 1 else 1)
     seconds = jobs * JOB_SECONDS + total * _shot_seconds(template, backend) if shots else None
     value, error = _simulate(spec, template, backend, point)
     return Report(

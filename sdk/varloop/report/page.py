@@ -13,6 +13,7 @@ from varloop.report.convergence import convergence
 from varloop.report.facts import Facts
 from varloop.report.html import Html, el, join, raw
 from varloop.report.timeline import account, anatomy, shares, timeline
+from varloop.runs import why
 from varloop.spec import parse, summary
 from varloop.support.numbers import count, duration, stamp, with_error
 
@@ -86,20 +87,12 @@ def _summary(facts: Facts) -> str:
         return f"a spec that cannot be read{pipeline}"
 
 
-REASONS = {
-    "converged": "converged",
-    "iterations": "iterations used up",
-    "shots": "shots used up",
-    "deadline": "deadline reached",
-}
-
-
 def _figures(facts: Facts) -> list[tuple[str, str]]:
     state, found = facts.state, []
     match state.outcome:
         case RunCompleted() as result:
             found.append(("result", with_error(result.value, result.error)))
-            found.append(("ended", REASONS.get(result.reason, result.reason)))
+            found.append(("ended", why(result)))
         case RunFailed(error=error):
             found.append(("ended", error))
         case RunCancelled(reason=reason):

@@ -88,7 +88,10 @@ def _final(facts: Facts) -> str:
     """What the rows are, and what the last one may be."""
     text = "The value of an iteration is the lowest of the points it measured."
     if split(facts)[1] is not None:
-        text += " The last row is the final point, measured once more: the lowest of noisy values is biased."
+        text += (
+            " The last row is the final measurement: with shots the lowest of noisy values is biased, so the last and the "
+            "lowest points are measured afresh, once to select one of them and once more for its value."
+        )
     return text
 
 

@@ -16,7 +16,7 @@ from varloop.spec import RunSpec
 from varloop.store.layout import END, is_step, iteration_of, iteration_prefix
 from varloop.wire.codec import from_json
 
-__all__ = ["Iteration", "RunState", "StoredRun", "states"]
+__all__ = ["Iteration", "RunState", "StoredRun", "states", "why"]
 
 
 class RunState(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +37,16 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     outcome: RunCompleted | RunFailed | RunCancelled | None = None
 
 
+REASONS = {
+    "converged": "converged",
+    "iterations": "the budget of iterations is used up",
+    "shots": "the budget of shots is used up",
+    "deadline": "the deadline is reached",
+    "stopped": "stopped as asked",
+}
+STALE = (
+    "it left no time for a final measurement; the value is the latest iteration's, not that of the best point"
+)
 STATES: dict[type, str] = {RunCompleted: "completed", RunFailed: "failed", RunCancelled: "cancelled"}
 
 
@@ -155,6 +165,12 @@ def _state(resources: Resources, run: str) -> RunState:
         return StoredRun(resources, run).state()
     except (EventError, PermanentError):
         return RunState(run=run, state="unreadable", pipeline="", submitted=0.0, iterations=0)
+
+
+def why(result: RunCompleted) -> str:
+    """Why a run ended, in words, and what that means for its value."""
+    words = REASONS.get(result.reason, result.reason)
+    return words if result.fresh else f"{words}, and {STALE}"
 
 
 def _cancel_again(submitted: Event[Any]) -> Event[Any]:
