@@ -151,6 +151,16 @@ def test_an_error_takes_nothing_along(reader: Any) -> None:
     assert reader.poll(0.0) == []
 
 
+@pytest.mark.parametrize("code", [KafkaError._FATAL, KafkaError._FENCED, KafkaError.FENCED_INSTANCE_ID])
+def test_a_member_that_is_fenced_ends(reader: Any, code: int) -> None:
+    """librdkafka says so by a code that claims not to be fatal; that member would read nothing ever again."""
+    reader._consumer = Consumer(Message(error=KafkaError(code, "Static consumer fenced by other consumer")))
+
+    assert reader.poll(0.0) == []
+    with pytest.raises(PermanentError, match="each needs an --instance of its own"):
+        reader.poll(0.0)
+
+
 def test_unreadable_headers_are_none(reader: Any) -> None:
     """A header whose name is no UTF-8 costs its record the headers, and no other record anything."""
     reader._consumer = Consumer(Message(1), Message(2, unreadable=True))
@@ -188,9 +198,11 @@ def test_kafka_python_does_not_scan_without_end(python: KafkaPython, monkeypatch
 
 
 def test_kafka_python_says_who_can_read_on() -> None:
-    """What only the other client can read is said to be so; it is not the broker."""
-    for error in (CorruptRecordError("header"), UnsupportedCodecError("zstd")):
-        assert "confluent-kafka does" in str(kafka_python.translate(error, URL))
+    """What only the other client can read is said to be so, and which package is missing; it is not the broker."""
+    assert "confluent-kafka does" in str(kafka_python.translate(CorruptRecordError("header"), URL))
+    for codec, package in {"lz4": "lz4", "zstd": "zstandard", "snappy": "python-snappy"}.items():
+        error = UnsupportedCodecError(f"Libraries for {codec} compression codec not found")
+        assert f"pip install {package}, or confluent-kafka" in str(kafka_python.translate(error, URL))
 
 
 def test_a_refused_record_breaks_kafka_python(python: KafkaPython) -> None:

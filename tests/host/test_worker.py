@@ -17,10 +17,10 @@ from core.toys import FlakyStore, Toy, cancellation, submission
 from varloop import runs
 from varloop.app import App, Pipelines
 from varloop.bus.kafka import KafkaBus
-from varloop.bus.kafka.driver import Record
+from varloop.bus.kafka.driver import Done, Record
 from varloop.context import Context, Resources
-from varloop.errors import TemporaryError, UsageError
-from varloop.events import Body, Event, RunCancelled, RunCompleted, RunFailed
+from varloop.errors import PermanentError, StoreUnavailable, TemporaryError, UsageError
+from varloop.events import Body, CircuitEncoded, CircuitExecuted, Event, RunCancelled, RunCompleted, RunFailed
 from varloop.host.kafka.thread import _backoff
 from varloop.host.kafka.worker import Worker
 from varloop.host.probes import Probes
@@ -105,7 +105,7 @@ def test_runs_end_and_every_step_is_called_once(site: Site, fusion: bool, concur
     assert set(site.toy.calls.values()) == {1}
     assert set(site.published().values()) == {1}
     assert [type(site.end(name)) for name in names] == [RunCompleted] * 6
-    assert worker.ready
+    assert not worker.faults
 
 
 def test_results_do_not_depend_on_who_hosts_what(site: Site) -> None:
@@ -128,7 +128,7 @@ def test_results_do_not_depend_on_who_hosts_what(site: Site) -> None:
 def test_fusion_leaves_no_round_trip(site: Site) -> None:
     """With fusion a run goes on although Kafka delivers nothing any more."""
     site.start()
-    until(lambda: site.workers[0].ready)
+    until(lambda: not site.workers[0].faults)
     readers = [reader for group in site.cluster.groups.values() for reader in group]
     encode = site.cluster.groups["t.encode"][0]
     for reader in readers:
@@ -149,7 +149,7 @@ def test_records_are_one_step_ahead_of_kafka(site: Site) -> None:
     one after it is not.
     """
     site.start()
-    until(lambda: site.workers[0].ready)
+    until(lambda: not site.workers[0].faults)
     held: list[Callable[[], None]] = []
     site.submit("r")
     site.cluster.hold = held
@@ -204,7 +204,7 @@ def test_a_copy_is_not_committed_before_its_outcome_is_safe(site: Site) -> None:
     is acknowledged.
     """
     site.start()
-    until(lambda: site.workers[0].ready)
+    until(lambda: not site.workers[0].faults)
     held: list[Callable[[], None]] = []
     site.submit("r")
     site.cluster.hold = held
@@ -338,8 +338,32 @@ def test_what_a_dead_worker_held_is_done_by_another(site: Site, monkeypatch: pyt
     assert isinstance(site.end("r"), RunCompleted)
 
 
-def test_events_of_an_unknown_pipeline_are_dead_letters(site: Site) -> None:
-    """An event for a pipeline that no worker has is buried with the pipelines there are."""
+def test_a_pipeline_that_is_not_here_is_left_to_those_who_have_it(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a rolling update that adds a pipeline, old workers keep its events for the new ones."""
+    monkeypatch.setattr("varloop.host.kafka.thread.ABSENT_AGAIN", 0.01)
+    old = site.start()
+    site.bus.publish(submission("r", pipeline="mine"))
+    until(lambda: sum(site.cluster.committed["t.execute"].values()) == 1)
+    threading.Event().wait(0.1)
+    assert sum(site.cluster.committed["t.encode"].values()) == 0
+    old.stop()
+    site.workers.remove(old)
+
+    pipelines = Pipelines([site.toy.app, App("mine")])
+    site.workers.append(Worker(pipelines, site.store, bus_on(site.cluster, pipelines.types)))
+    until(lambda: isinstance(site.end("r"), RunCompleted))
+    until(site.settled)
+    assert site.bus.dead_letters() == []
+
+
+def test_events_of_a_pipeline_that_no_worker_has_are_dead_letters(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After ten minutes, with the pipelines there are."""
+    monkeypatch.setattr("varloop.host.kafka.thread.ABSENT_AGAIN", 0.01)
+    monkeypatch.setattr("varloop.host.kafka.thread.ABSENT", 0.05)
     site.start()
     site.bus.publish(submission("r", pipeline="mine"))
 
@@ -371,7 +395,7 @@ def test_a_cancelled_run_ends(site: Site) -> None:
     """A request to cancel is read and ends a run that would go on for long without it."""
     toy = Toy(iterations=100_000)
     worker = site.start(toy=toy)
-    until(lambda: worker.ready)
+    until(lambda: not worker.faults)
     site.submit("r")
     until(lambda: toy.calls["execute r 1"])
     site.bus.publish(cancellation("r"))
@@ -386,6 +410,125 @@ def test_an_unknown_function_is_a_usage_error(site: Site) -> None:
     """A name that no app has is refused with the names there are."""
     with pytest.raises(UsageError, match="known: cancel, encode, execute, optimize, postprocess"):
         site.start("exekute")
+
+
+def broken_by(site: Site, monkeypatch: pytest.MonkeyPatch, harm: str) -> None:
+    """What goes wrong around a worker."""
+
+    def refuse(*words: object) -> Any:
+        raise StoreUnavailable("AccessDenied (HTTP 403)") if "store" in harm else TemporaryError(harm)
+
+    match harm:
+        case "no broker":
+            monkeypatch.setattr(site.cluster, "partitions", refuse)
+        case "no topic t":
+            del site.cluster.logs["t"]
+        case "no topic t.dead":
+            del site.cluster.logs["t.dead"]
+        case "unreadable record":
+            for readers in site.cluster.groups.values():
+                readers[0].poll = refuse  # type: ignore[method-assign]
+        case "store reads":
+            monkeypatch.setattr(site.store, "_read", refuse)
+        case "store writes":
+            monkeypatch.setattr(site.store, "_create", refuse)
+            site.bus.publish(submission("r"))
+
+
+HARMS = {
+    "no broker": "no broker",
+    "no topic t": "there is no topic t",
+    "no topic t.dead": "there is no topic t.dead",
+    "unreadable record": "unreadable record",
+    "store reads": "AccessDenied",
+    "store writes": "AccessDenied",
+}
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_worker_that_cannot_work_says_why(site: Site, monkeypatch: pytest.MonkeyPatch, harm: str) -> None:
+    """It is not ready while something that it needs is missing, names it, and is ready again after."""
+    monkeypatch.setattr("varloop.host.kafka.watch.INTERVAL", 0.02)
+    monkeypatch.setattr("varloop.bus.kafka.member.FAULTY", 0.1)
+    monkeypatch.setattr("varloop.bus.kafka.member.PAUSE", 0.01)
+    monkeypatch.setattr("varloop.host.kafka.thread.LONGEST", 0.01)
+    worker = site.start()
+    until(lambda: not worker.faults)
+    logs = dict(site.cluster.logs)
+    polls = [(readers[0], readers[0].poll) for readers in site.cluster.groups.values()]
+    with monkeypatch.context() as patch:
+        broken_by(site, patch, harm)
+        until(lambda: any(HARMS[harm] in fault for fault in worker.faults))
+        assert not worker.broken
+    site.cluster.logs = logs
+    for reader, poll in polls:
+        reader.poll = poll  # type: ignore[method-assign]
+
+    until(lambda: not worker.faults)
+
+
+def test_a_fenced_worker_ends(site: Site) -> None:
+    """A member that is none any more ends its worker, which says why; it does not live on without work."""
+    worker = site.start()
+    until(lambda: not worker.faults)
+
+    def fenced(timeout: float) -> list[Record]:
+        raise PermanentError("fenced", hint="each needs an --instance of its own")
+
+    site.cluster.groups["t.execute"][0].poll = fenced  # type: ignore[method-assign]
+    until(lambda: worker.broken)
+    assert worker.broken == ["execute: fenced (each needs an --instance of its own)"]
+    assert worker.faults == worker.broken
+
+
+@pytest.mark.parametrize("fusion", [True, False])
+@pytest.mark.parametrize(("kind", "function"), [(CircuitEncoded, "encode"), (CircuitExecuted, "execute")])
+def test_an_outcome_that_is_too_large_fails_its_run(
+    site: Site, monkeypatch: pytest.MonkeyPatch, kind: type[Body], function: str, fusion: bool
+) -> None:
+    """What no broker will ever take is not published again and again: the run ends and says why."""
+    send, refused = site.cluster.send, list[bytes]()
+
+    def choosy(topic: str, key: Any, value: Any, headers: Any, done: Done) -> None:
+        if ("ce_type", kind.type.encode()) in headers:
+            refused.append(dict(headers)["ce_id"])
+            done(PermanentError("the record is too large"))
+        else:
+            send(topic, key, value, headers, done)
+
+    monkeypatch.setattr(site.cluster, "send", choosy)
+    monkeypatch.setattr("varloop.host.kafka.thread.LONGEST", 0.01)
+    site.start(fusion=fusion)
+    site.submit("r")
+
+    until(lambda: site.end("r"))
+    end = site.end("r")
+    assert isinstance(end, RunFailed)
+    assert (end.error, end.function, end.detail) == ("PermanentError", function, "the record is too large")
+    until(site.settled)
+    assert len(refused) == len(set(refused)) > 0
+    assert RunFailed.type.encode() in {dict(record.headers)["ce_type"] for record in site.cluster.scan("t")}
+    assert site.bus.dead_letters() == []
+
+
+def test_a_worker_has_a_thread(site: Site) -> None:
+    """No threads are refused at once: they gave every record up."""
+    with pytest.raises(UsageError, match="at least one"):
+        site.start(concurrency=0)
+
+
+def test_a_call_that_does_not_end_is_left(site: Site) -> None:
+    """A worker that is told to stop waits so long and no longer; it names the run."""
+    stuck = threading.Event()
+    worker = site.start(toy=Toy(before=lambda name, event: name == "execute" and stuck.wait()))
+    site.submit("r")
+    until(lambda: worker._call_threads[0].calling and len(site.cluster.scan("t")) > 1)
+    site.workers.remove(worker)
+
+    assert worker.stop(grace=0.05) == ["r"]
+    assert not any(site.cluster.groups.values())
+    stuck.set()
+    worker._call_threads[0].thread.join()
 
 
 def test_a_worker_needs_a_place_for_dead_letters(site: Site) -> None:
@@ -405,8 +548,7 @@ def test_stopping_finishes_commits_and_leaves(site: Site) -> None:
     site.workers.clear()
 
     assert not any(site.cluster.groups.values())
-    assert not worker.alive
-    assert not worker.ready
+    assert worker.broken
 
 
 def test_delays_double_up_to_a_limit() -> None:
@@ -415,23 +557,25 @@ def test_delays_double_up_to_a_limit() -> None:
 
 
 def test_probes_tell_health_and_readiness() -> None:
-    """200 while all is well, 503 when not, 404 elsewhere."""
-    state = {"alive": True, "ready": False}
-    with Probes(("127.0.0.1", 0), alive=lambda: state["alive"], ready=lambda: state["ready"]) as url:
-        assert [_status(url + path) for path in ("/healthz", "/readyz", "/")] == [200, 503, 404]
-        state.update(alive=False, ready=True)
-        assert [_status(url + path) for path in ("/healthz", "/readyz")] == [503, 200]
-        taken = Probes(("127.0.0.1", int(url.rpartition(":")[2])), alive=bool, ready=bool)
+    """200 while all is well, 503 and what is wrong when not, 404 elsewhere."""
+    state = {"health": [], "readiness": ["the store is away", "t has no partitions"]}
+    with Probes(("127.0.0.1", 0), **{name: lambda name=name: state[name] for name in state}) as url:
+        assert _answer(url + "/healthz") == (200, "ok\n")
+        assert _answer(url + "/readyz") == (503, "the store is away\nt has no partitions\n")
+        assert _answer(url + "/")[0] == 404
+        state.update(health=["a thread has ended"], readiness=[])
+        assert [_answer(url + path)[0] for path in ("/healthz", "/readyz")] == [503, 200]
+        taken = Probes(("127.0.0.1", int(url.rpartition(":")[2])), health=list, readiness=list)
         with pytest.raises(UsageError, match="Address already in use"), taken:
             pass
-    with Probes(None, alive=bool, ready=bool) as url:
+    with Probes(None, health=list, readiness=list) as url:
         assert url == ""
 
 
-def _status(url: str) -> int:
+def _answer(url: str) -> tuple[int, str]:
     try:
         with urllib.request.urlopen(url) as answer:
-            return int(answer.status)
+            return int(answer.status), answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
-            return error.code
+            return error.code, error.read().decode()

@@ -10,6 +10,7 @@ import pytest
 from bus.bus_contract import CANCEL, BusContract, cancel
 from varloop.bus import Bus, Consumer, DeadLetter
 from varloop.bus.kafka import CLIENTS, KafkaBus, Member, apply_topics
+from varloop.bus.kafka.driver import METADATA
 from varloop.bus.kafka.settings import SESSION
 from varloop.errors import UsageError
 
@@ -133,6 +134,27 @@ def test_a_static_member_comes_back_without_a_rebalance(
     assert changes == []
 
 
+def test_a_fenced_member_ends(kafka: KafkaBus) -> None:
+    """Of two members with one name the first ends, and says why: it would read nothing ever again."""
+    first = Member(kafka, "g", [CANCEL], instance="same")
+    eventually(lambda: not first.fault)
+    second = Member(kafka, "g", [CANCEL], instance="same")
+    eventually(lambda: first.ended)
+    assert "each needs an --instance of its own" in str(first.ended)
+    assert second.ended is None
+    second.close()
+    first.close()
+
+
+def test_new_partitions_are_read_soon(url: str, kafka: KafkaBus) -> None:
+    """A member notices partitions that are added while it reads; it took five minutes."""
+    member = Member(kafka, "g", [CANCEL])
+    eventually(lambda: len(member._offsets) == 4)
+    apply_topics(url, partitions=8)
+    eventually(lambda: len(member._offsets) == 8, patience=3 * METADATA)
+    member.close()
+
+
 def publish(bus: KafkaBus, *values: bytes | None) -> None:
     """Publish records that are no events, each in a batch of its own."""
     for value in values:
@@ -195,9 +217,9 @@ def test_headers_without_a_value_harm_nobody(kafka: KafkaBus, kafka_bootstrap: s
     assert "missing" in kafka.dead_letters()[0].reason
 
 
-def eventually(met: Callable[[], object]) -> None:
+def eventually(met: Callable[[], object], patience: float = 20.0) -> None:
     """Wait for the cluster."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + patience
     while not met():
         assert time.monotonic() < deadline, "it did not come to pass"
         time.sleep(0.05)

@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from varloop.errors import UsageError
+from varloop.support.logs import FORMATS
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -24,6 +25,7 @@ __all__ = [
     "emit_json",
     "json_option",
     "load_apps",
+    "log_option",
     "resources",
     "run_argument",
     "same_place",
@@ -45,6 +47,15 @@ store_option = click.option(
     help="Where runs lie: a folder, s3://BUCKET/PREFIX?endpoint=URL, or memory:.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+log_option = click.option(
+    "--log-format",
+    type=click.Choice(FORMATS),
+    default="text",
+    envvar="VARLOOP_LOG_FORMAT",
+    show_default=True,
+    show_envvar=True,
+    help="How warnings and errors are written to standard error.",
+)
 app_option = click.option(
     "--app",
     "apps",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -11,6 +9,7 @@ import click
 
 from varloop.cli import common
 from varloop.errors import UsageError
+from varloop.support import logs
 
 if TYPE_CHECKING:
     from varloop.bus.kafka import KafkaBus
@@ -45,7 +44,13 @@ def _place(context: click.Context, parameter: click.Parameter, value: str | None
 @click.option(
     "--function", "functions", multiple=True, metavar="NAME", help="Host this function; may be repeated."
 )
-@click.option("--concurrency", default=1, show_default=True, help="Threads; a run keeps to one of them.")
+@click.option(
+    "--concurrency",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Threads; a run keeps to one of them.",
+)
 @click.option("--fusion/--no-fusion", default=True, help="Call the next step directly if it is hosted here.")
 @click.option(
     "--instance", default="", metavar="NAME", help="A name kept over restarts, unique among workers."
@@ -56,6 +61,14 @@ def _place(context: click.Context, parameter: click.Parameter, value: str | None
     callback=_place,
     help="Serve /healthz and /readyz, on 127.0.0.1 unless told otherwise.",
 )
+@click.option(
+    "--grace",
+    type=click.FloatRange(min=0),
+    default=25.0,
+    show_default=True,
+    help="Seconds to finish calls in when told to stop; what is left is done by other workers.",
+)
+@common.log_option
 @common.app_option
 def worker_command(
     *,
@@ -66,6 +79,8 @@ def worker_command(
     fusion: bool,
     instance: str,
     probes: tuple[str, int] | None,
+    grace: float,
+    log_format: str,
     apps: tuple[str, ...],
 ) -> None:
     """Host functions on Kafka until told to stop (SIGTERM or Ctrl-C): finish, commit, leave.
@@ -74,10 +89,10 @@ def worker_command(
     """
     from varloop.host.kafka.worker import run_worker
 
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
+    logs.configure(log_format)
     if store == "memory:":
         raise UsageError("workers cannot share a store in memory", hint="--store s3://… or a folder")
-    status = run_worker(
+    run_worker(
         bus,
         store,
         apps=common.load_apps(apps),
@@ -86,9 +101,9 @@ def worker_command(
         fusion=fusion,
         instance=instance,
         probes=probes,
+        grace=grace,
         started=_announce,
     )
-    raise click.exceptions.Exit(status)
 
 
 def _announce(worker: Worker, url: str) -> None:

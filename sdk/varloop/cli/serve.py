@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
-import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -13,6 +11,7 @@ import click
 
 from varloop.cli import common
 from varloop.errors import UsageError
+from varloop.support import logs
 
 if TYPE_CHECKING:
     from varloop.host.server.http import HttpServer
@@ -54,12 +53,14 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
     metavar="ORIGIN",
     help="Let pages of this origin ask (CORS), e.g. https://lab.example; * is all. May be repeated.",
 )
+@common.log_option
 @common.app_option
 @common.store_option
 def serve_command(
     *,
     host: str,
     port: int,
+    log_format: str,
     token_file: str,
     names: tuple[str, ...],
     origins: tuple[str, ...],
@@ -83,7 +84,7 @@ def serve_command(
     from varloop.store import open_store
     from varloop.support.clock import SystemClock
 
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
+    logs.configure(log_format)
     known = tokens(token_file, os.environ.get("VARLOOP_TOKEN", ""))
     gate = Gate(known, frozenset(names) | {host}, frozenset(origins))
     service = Service(load_pipelines(common.load_apps(apps)), open_store(store), SystemClock())

@@ -14,6 +14,7 @@ from varloop.context import Resources
 from varloop.errors import (
     EventError,
     PermanentError,
+    StoreUnavailable,
     TemporaryError,
     VarloopError,
 )
@@ -106,11 +107,25 @@ class Invoker:
         try:
             return self._invoke(function, self.resources.claims.whole(event), attempt, safe)
         except TemporaryError as error:
-            log.warning("%s: %s", function.name, mask(str(error)))
+            about = {
+                "run": event.run,
+                "repeats": type(error).__name__ if isinstance(error, StoreUnavailable) else None,
+            }
+            log.warning("%s, run %s: %s", function.name, event.run, mask(str(error)), extra=about)
             return self._dead_end(function, Verdict.RETRY, error, error.retry_after)
         except (EventError, PermanentError) as error:
-            log.warning("%s: not accepted: %s", function.name, mask(str(error)))
+            text = mask(str(error))
+            log.warning(
+                "%s, run %s: not accepted: %s", function.name, event.run, text, extra={"run": event.run}
+            )
             return self._broken(function, event, error)
+
+    def end(self, event: Event[Any], error: PermanentError) -> Outcome:
+        """End the run of an event whose outcome can't travel."""
+        function = self.pipelines.route(event.pipeline, event.type)
+        if function is None:
+            return Outcome(Verdict.DROP)
+        return self._fail(function, event, error)
 
     def confirm(self, event: Event[Any]) -> None:
         """The outcome's events are published: later deliveries of this event here are duplicates.
@@ -127,15 +142,19 @@ class Invoker:
     def _broken(self, function: Function, event: Event[Any], error: VarloopError) -> Outcome:
         """What the store holds for our own event is unusable: that run ends. Other events are at fault."""
         if isinstance(error, PermanentError) and _own(event):
-            step = Step(self, function, event, 1)
-            try:
-                self.resources.submitted(event.run)
-                return Outcome(Verdict.EMIT, step.fail(error), function=function.name)
-            except TemporaryError as later:
-                return self._dead_end(function, Verdict.RETRY, later, later.retry_after)
-            except (EventError, PermanentError) as worse:
-                error = worse
+            return self._fail(function, event, error)
         return self._dead_end(function, Verdict.DEAD, error)
+
+    def _fail(self, function: Function, event: Event[Any], error: PermanentError) -> Outcome:
+        """The run ends with this error, if there is such a run."""
+        step = Step(self, function, event, 1)
+        try:
+            self.resources.submitted(event.run)
+            return Outcome(Verdict.EMIT, step.fail(error), function=function.name)
+        except TemporaryError as later:
+            return self._dead_end(function, Verdict.RETRY, later, later.retry_after)
+        except (EventError, PermanentError) as worse:
+            return self._dead_end(function, Verdict.DEAD, worse)
 
     def _dead_end(
         self, function: Function, verdict: Verdict, error: Exception, delay: float = 0.0

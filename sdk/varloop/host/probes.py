@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from varloop.errors import UsageError
+from varloop.support.masking import mask
 
 __all__ = ["Probes"]
 
 
 class Probes:
-    """Answers ``/healthz`` and ``/readyz`` with 200 or 503, while it is entered.
+    """Answers ``/healthz`` and ``/readyz`` with 200, or with 503 and what is wrong, while it is entered.
 
     :param place: host and port; port 0 for any free one; None to answer nothing.
+    :param health: what only a new process mends; nothing if all is well.
+    :param readiness: what keeps the process from its work.
     """
 
     def __init__(
-        self, place: tuple[str, int] | None, *, alive: Callable[[], bool], ready: Callable[[], bool]
+        self,
+        place: tuple[str, int] | None,
+        *,
+        health: Callable[[], Sequence[str]],
+        readiness: Callable[[], Sequence[str]],
     ) -> None:
         self._place = place
-        self._checks = {"/healthz": alive, "/readyz": ready}
+        self._checks = {"/healthz": health, "/readyz": readiness}
 
     def __enter__(self) -> str:
         """The URL, empty if nothing is answered.
@@ -49,13 +56,14 @@ class Probes:
             self._server.server_close()
 
 
-def _handler(checks: dict[str, Callable[[], bool]]) -> type[BaseHTTPRequestHandler]:
+def _handler(checks: dict[str, Callable[[], Sequence[str]]]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            check = checks.get(self.path)
-            status = 404 if check is None else 200 if check() else 503
-            body = b"ok\n" if status == 200 else b"no\n"
-            self.send_response(status)
+            check = checks.get(self.path, lambda: ["no such probe"])
+            faults = check()
+            body = mask("".join(f"{fault}\n" for fault in faults) or "ok\n").encode()
+            self.send_response((503 if self.path in checks else 404) if faults else 200)
+            self.send_header("Content-Type", "text/plain; charset=utf-8")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

@@ -11,12 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future
-from functools import cached_property
 
 from varloop.bus import DeadLetter
 from varloop.bus.kafka import dead
+from varloop.bus.kafka.complaints import HEARD, advice
 from varloop.bus.kafka.dead import KafkaLetter
-from varloop.bus.kafka.driver import AWAY, SERVE, Done, Driver, Headers, Record, Topic, Writer
+from varloop.bus.kafka.driver import SERVE, Done, Driver, Headers, Record, Topic, Writer
 from varloop.bus.kafka.member import Copy, KafkaDelivery, Member
 from varloop.bus.kafka.settings import Settings, parse_url
 from varloop.errors import MissingExtra, TemporaryError, UsageError
@@ -52,27 +52,31 @@ class KafkaBus:
         self._lock = threading.Lock()
         self._serving = threading.Lock()
         self._writer: Writer | None = None
+        self._partitions = 0
 
     @property
     def url(self) -> str:
         """The bus, without secrets."""
         return self.settings.url
 
-    @cached_property
+    @property
     def partitions(self) -> int:
-        """How many partitions the topic has.
+        """How many partitions the topic has: had when it was looked at last.
 
         :raises UsageError: if there is no such topic.
         """
-        return self._there(self.settings.topic)
+        if not self._partitions:
+            self._partitions = self._there(self.settings.topic)
+        return self._partitions
 
     def check(self) -> None:
-        """Make sure that events and dead letters have their topics.
+        """Look whether events and dead letters have their topics, and at their partitions.
 
-        :raises UsageError: if not.
+        :raises UsageError: if a topic is not there.
+        :raises TemporaryError: if no broker answers.
         """
-        for topic in (self.settings.topic, self.settings.dead):
-            self._there(topic)
+        self._partitions = self._there(self.settings.topic)
+        self._there(self.settings.dead)
 
     def _there(self, topic: str) -> int:
         partitions = self.driver.partitions(topic)
@@ -164,8 +168,9 @@ class KafkaBus:
                 if not outcome.done():
                     self._writing().serve(min(left, SERVE))
         if not outcome.done():
-            detail = f"{self.url}: no acknowledgement within {PUBLISH:g} s"
-            raise TemporaryError(detail, hint=AWAY)
+            reason = HEARD.reason()
+            detail = f"{self.url}: no acknowledgement within {PUBLISH:g} s{': ' if reason else ''}{reason}"
+            raise TemporaryError(detail, hint=advice(reason))
         outcome.result()
 
     def _wait(self, send: Callable[[Done], None]) -> None:

@@ -12,7 +12,8 @@ from functools import cached_property
 from operator import methodcaller
 from typing import Any
 
-from varloop.bus.kafka.driver import AWAY, LIMIT, Done, Headers, Membership, Record, Topic
+from varloop.bus.kafka.complaints import HEARD, advice, listen
+from varloop.bus.kafka.driver import LIMIT, METADATA, NAMESAKE, Done, Headers, Membership, Record, Topic
 from varloop.bus.kafka.settings import HEARTBEAT, SESSION, Settings
 from varloop.errors import MissingExtra, PermanentError, TemporaryError, VarloopError
 
@@ -32,6 +33,7 @@ except ImportError as missing:
 __all__ = ["Confluent"]
 
 log = logging.getLogger("varloop.bus")
+library = logging.getLogger("varloop.bus.librdkafka")
 
 ANSWER = 10.0
 """seconds to wait for an answer of the cluster"""
@@ -47,6 +49,9 @@ REFUSED = (
     KafkaError.GROUP_AUTHORIZATION_FAILED,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
 )
+ABSENT = (KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE)
+"""what is known when no broker answers; why is in what the client complained of"""
+FATAL = (KafkaError._FATAL, KafkaError._FENCED, KafkaError.FENCED_INSTANCE_ID)
 
 
 def translate(error: Exception, url: str) -> VarloopError:
@@ -56,17 +61,30 @@ def translate(error: Exception, url: str) -> VarloopError:
     code = cause.code() if cause else None
     if code in TOO_LARGE:
         return PermanentError(text, hint="large data belongs into the store")
-    if code == KafkaError.FENCED_INSTANCE_ID:
-        return PermanentError(text, hint="another worker has the name of this instance")
     if code in REFUSED:
         return TemporaryError(text, retry_after=5.0, hint="check the credentials and what they may do")
-    return TemporaryError(text, hint=AWAY)
+    if code in ABSENT and (reason := HEARD.reason()):
+        text = f"{url}: {reason}"
+    return TemporaryError(text, hint=advice(text))
+
+
+def _is_fatal(error: Exception) -> bool:
+    """Whether a client has ended with this error; ``fatal()`` is false of the very code that says so."""
+    cause = error.args[0] if isinstance(error, KafkaException) else None
+    return cause is not None and (cause.fatal() or cause.code() in FATAL)
+
+
+def _gone(error: KafkaException, url: str) -> PermanentError:
+    """What a member says that is none any more."""
+    text = error.args[0].str()
+    return PermanentError(f"{url}: {text}", hint=NAMESAKE if "fenced" in text else "start the worker again")
 
 
 class Confluent:
     """A cluster, by confluent-kafka."""
 
     def __init__(self, settings: Settings) -> None:
+        listen(library.name)
         self.url = settings.url
         self.common: dict[str, Any] = {
             "bootstrap.servers": ",".join(settings.servers),
@@ -74,7 +92,9 @@ class Confluent:
             "reconnect.backoff.ms": 20,
             "reconnect.backoff.max.ms": 500,
             "socket.nagle.disable": True,
-            "logger": logging.getLogger("varloop.bus.librdkafka"),
+            "logger": library,
+            "topic.metadata.refresh.interval.ms": int(METADATA * 1000),
+            "metadata.max.age.ms": int(3 * METADATA * 1000),
             **settings.security,
         }
 
@@ -89,6 +109,8 @@ class Confluent:
         try:
             yield
         except (KafkaException, BufferError, RuntimeError) as error:
+            if "admin" in self.__dict__:
+                self.admin.poll(0)  # to hear what it complained of
             raise translate(error, self.url) from error
 
     def partitions(self, topic: str) -> int:
@@ -178,13 +200,17 @@ class _Writer:
 
     def send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers, done: Done) -> None:
         def told(error: KafkaError | None, message: Message) -> None:
-            done(translate(KafkaException(error), self._driver.url) if error else None)
+            done(self._lost(KafkaException(error)) if error else None)
 
         try:
             self._producer.produce(topic, value, key, headers=list(headers), on_delivery=told)
         except (KafkaException, BufferError) as error:
-            self.broken = isinstance(error, KafkaException) and error.args[0].code() == KafkaError._FATAL
-            done(translate(error, self._driver.url))
+            done(self._lost(error))
+
+    def _lost(self, error: Exception) -> VarloopError:
+        """What became of a record. A producer that lost track of its sequence is replaced by another."""
+        self.broken = self.broken or _is_fatal(error)
+        return translate(error, self._driver.url)
 
     def serve(self, timeout: float = 0.0) -> None:
         self._producer.poll(timeout)
@@ -227,11 +253,14 @@ class _Reader:
         found: list[Record] = []
         with self._driver.errors():
             if self._trouble:  # told after what was read before it, which would be lost with it
-                raise KafkaException(self._trouble.popleft())
+                error = KafkaException(self._trouble.popleft())
+                if _is_fatal(error):
+                    raise _gone(error, self._driver.url)
+                raise error
             message = self._consumer.poll(timeout)
             while message is not None:
-                if error := message.error():
-                    self._complain(error)
+                if complaint := message.error():
+                    self._complain(complaint)
                 else:
                     found.append(_record(message))
                 message = self._consumer.poll(0) if len(found) < BATCH else None
@@ -257,7 +286,7 @@ class _Reader:
 
     def _complain(self, error: KafkaError) -> None:
         """What the cluster tells between records."""
-        if error.fatal() or error.code() in (*REFUSED, KafkaError.UNKNOWN_TOPIC_OR_PART):
+        if _is_fatal(KafkaException(error)) or error.code() in (*REFUSED, KafkaError.UNKNOWN_TOPIC_OR_PART):
             self._trouble.append(error)
         log.info("%s: %s", self._driver.url, error.str())
 

@@ -15,7 +15,7 @@ from varloop.bus.kafka.driver import Headers, Record
 from varloop.errors import SchemaError
 from varloop.wire.codec import Types, from_kafka
 
-__all__ = ["ROOM", "KafkaLetter", "clean", "copy", "letters", "replayed"]
+__all__ = ["ROOM", "KafkaLetter", "clean", "copy", "letters", "place_of", "replayed"]
 
 MARK = "varloop_dead_"
 LONGEST, TRACE = 2000, 256
@@ -68,7 +68,7 @@ def copy(
     """
     key, value, own = record.key, record.value, clean(record.headers)
     marks = _Marks(
-        origin=_origin(record),
+        origin=place_of(record),
         reason=letter.reason[:LONGEST],
         function=letter.function,
         attempt=str(letter.attempt),
@@ -122,7 +122,7 @@ def _letter(record: Record, marks: _Marks, types: Types) -> KafkaLetter:
     except SchemaError:
         event = None
     return KafkaLetter(
-        id=marks.origin or _origin(record),
+        id=marks.origin or place_of(record),
         time=record.timestamp,
         reason=marks.reason,
         function=marks.function,
@@ -139,7 +139,8 @@ def _letter(record: Record, marks: _Marks, types: Types) -> KafkaLetter:
     )
 
 
-def _origin(record: Record) -> str:
+def place_of(record: Record) -> str:
+    """Where a record lies: topic, partition, offset."""
     return f"{record.topic}/{record.partition}/{record.offset}"
 
 

@@ -5,14 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-__all__ = ["AWAY", "LIMIT", "Done", "Driver", "Headers", "Membership", "Reader", "Record", "Topic", "Writer"]
+__all__ = [
+    "LIMIT",
+    "METADATA",
+    "NAMESAKE",
+    "Done",
+    "Driver",
+    "Headers",
+    "Membership",
+    "Reader",
+    "Record",
+    "Topic",
+    "Writer",
+]
 
 Headers = Sequence[tuple[str, bytes]]
 Done = Callable[[Exception | None], None]
 """called once, from any thread, when a record is safe (None) or lost (TemporaryError or PermanentError)"""
-AWAY = "is the broker up, and does it take these security settings?"
 LIMIT = 2**24
 """bytes of a record that a writer tries to write; what a topic takes is for the broker to say"""
+NAMESAKE = "another worker has the name of this instance; each needs an --instance of its own"
+METADATA = 10.0
+"""seconds after which a client asks again for brokers and partitions: so soon are new partitions read"""
 SERVE = 0.25
 """seconds within which somebody has to call :meth:`Writer.serve` again"""
 

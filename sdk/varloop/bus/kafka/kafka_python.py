@@ -9,7 +9,18 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from varloop.bus.kafka.driver import AWAY, LIMIT, SERVE, Done, Headers, Membership, Record, Topic
+from varloop.bus.kafka.complaints import HEARD, advice, listen
+from varloop.bus.kafka.driver import (
+    LIMIT,
+    METADATA,
+    NAMESAKE,
+    SERVE,
+    Done,
+    Headers,
+    Membership,
+    Record,
+    Topic,
+)
 from varloop.bus.kafka.settings import HEARTBEAT, SESSION, Settings
 from varloop.errors import MissingExtra, PermanentError, TemporaryError, VarloopError
 
@@ -23,8 +34,11 @@ try:
         CorruptRecordError,
         FencedInstanceIdError,
         InvalidRecordError,
+        KafkaConnectionError,
         KafkaError,
+        KafkaTimeoutError,
         MessageSizeTooLargeError,
+        NodeNotReadyError,
         RecordListTooLargeError,
         RetriableError,
         SaslAuthenticationFailedError,
@@ -44,6 +58,10 @@ ANSWER = 10
 FLUSH = 10
 """seconds to wait for what is under way at the end"""
 TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidRecordError)
+CODECS = {"lz4": "lz4", "zstd": "zstandard", "snappy": "python-snappy"}
+"""packages by compression: kafka-python reads no record that came by one that is not installed"""
+ABSENT = (KafkaTimeoutError, KafkaConnectionError, NodeNotReadyError)
+"""what is known when no broker answers; why is in what the client complained of"""
 _SECURITY = {
     "security.protocol": "security_protocol",
     "sasl.mechanism": "sasl_mechanism",
@@ -62,23 +80,30 @@ def translate(error: Exception, url: str) -> VarloopError:
     if isinstance(error, TOO_LARGE):
         return PermanentError(text, hint="large data belongs into the store")
     if isinstance(error, FencedInstanceIdError):
-        return PermanentError(text, hint="another worker has the name of this instance")
+        return PermanentError(text, hint=NAMESAKE)
     if isinstance(error, AuthorizationError | SaslAuthenticationFailedError):
         return TemporaryError(text, retry_after=5.0, hint="check the credentials and what they may do")
-    if isinstance(error, CorruptRecordError | UnsupportedCodecError):
+    if isinstance(error, UnsupportedCodecError):
+        needed = next((package for codec, package in CODECS.items() if codec in text), "the codec's package")
+        return TemporaryError(text, hint=f"pip install {needed}, or confluent-kafka, which needs none")
+    if isinstance(error, CorruptRecordError):
         return TemporaryError(text, hint="this client reads no further; confluent-kafka does")
-    return TemporaryError(text, hint=AWAY)
+    if isinstance(error, ABSENT) and (reason := HEARD.reason()):
+        text = f"{url}: {reason}"
+    return TemporaryError(text, hint=advice(text))
 
 
 class KafkaPython:
     """A cluster, by kafka-python."""
 
     def __init__(self, settings: Settings) -> None:
+        listen("kafka")
         self.url = settings.url
         self.common: dict[str, Any] = {
             "bootstrap_servers": list(settings.servers),
             "client_id": f"varloop-{uuid.uuid4().hex[:12]}",
             "reconnect_backoff_max_ms": 500,
+            "metadata_max_age_ms": int(METADATA * 1000),
             **{_SECURITY[name]: value for name, value in settings.security.items()},
         }
 
@@ -239,9 +264,21 @@ class _Reader(ConsumerRebalanceListener):  # type: ignore[misc]
         try:
             if self._paused:
                 self._consumer.pause(*self._consumer.assignment())
-            return _records(self._consumer.poll(int(timeout * 1000)))
+            found = _records(self._consumer.poll(int(timeout * 1000)))
+            if not found and self._is_fenced():
+                raise FencedInstanceIdError("the heartbeat was refused")
+            return found
         except (KafkaError, OSError) as error:
             raise translate(error, self._url) from error
+
+    def _is_fenced(self) -> bool:
+        """Whether the client has given up its heartbeat without a word, as it does when it is fenced."""
+        coordinator = self._consumer._coordinator
+        return (
+            bool(coordinator.stable())
+            and not coordinator.rejoin_needed
+            and not coordinator._heartbeat_enabled
+        )
 
     def commit(self, offsets: Mapping[int, int], wait: bool = False) -> None:
         if not offsets:
@@ -255,6 +292,8 @@ class _Reader(ConsumerRebalanceListener):  # type: ignore[misc]
                 self._consumer.commit(positions, timeout_ms=5000)
             else:
                 self._consumer.commit_async(positions)
+        except FencedInstanceIdError as error:
+            raise translate(error, self._url) from error
         except (KafkaError, OSError) as error:
             log.warning("offsets are not committed: %s", translate(error, self._url))
 

@@ -13,9 +13,10 @@ import msgspec
 
 from varloop.bus import DeadLetter
 from varloop.bus.inbox import Inbox, Sink
+from varloop.bus.kafka.dead import place_of
 from varloop.bus.kafka.driver import SERVE, Record
 from varloop.bus.kafka.offsets import Offsets, partition_of
-from varloop.errors import PermanentError, SchemaError, TemporaryError
+from varloop.errors import PermanentError, SchemaError, TemporaryError, VarloopError
 from varloop.events import PREFIX, Body, Event
 from varloop.wire.codec import from_kafka
 
@@ -32,8 +33,10 @@ COMMIT = SERVE
 """seconds between two commits: so much is delivered again after a kill"""
 LEAVE = 15.0
 """seconds to leave in; a cluster that does not answer will notice by itself"""
-PAUSE = 1.0
-"""seconds to wait after an error of the cluster"""
+PAUSE, LONGEST = 1.0, 30.0
+"""seconds to wait after an error of the cluster, and between two attempts at one record"""
+FAULTY = 15.0
+"""seconds for which an error counts: some come only now and then while their cause is there"""
 
 
 class Member:
@@ -58,7 +61,6 @@ class Member:
         known: Callable[[Copy], bool] = lambda copy: False,
     ) -> None:
         self.bus = bus
-        self.partitions = bus.partitions
         self.group = group
         self._types = frozenset(types)
         self._orphans = None if orphans is None else frozenset(orphans)
@@ -68,9 +70,15 @@ class Member:
         self._lock = threading.Lock()
         self._offsets: dict[int, Offsets] = {}
         self._unburied: deque[tuple[Record, DeadLetter, bool]] = deque()
+        self._again: Inbox[tuple[int, Record]] = Inbox(time.monotonic)
+        """records that our own code failed at, and how often"""
+        self._faulty = ("", 0.0)
         self._stopping = threading.Event()
+        self.ended: VarloopError | None = None
+        """why this is a member no more, though nobody told it to leave"""
         self.joined = threading.Event()
         """set while this is a member"""
+        _ = bus.partitions  # a client might wait for a topic that is not there
         self._reader = bus.driver.reader(bus.settings.topic, f"{bus.settings.topic}.{group}", instance, self)
         self.thread = threading.Thread(target=self._read, name=f"varloop-{group}", daemon=True)
         self.thread.start()
@@ -78,9 +86,17 @@ class Member:
     def poll(self, timeout: float) -> KafkaDelivery | None:
         return self._inbox.take(timeout)
 
+    @property
+    def fault(self) -> str:
+        """What is wrong with reading, empty if nothing is."""
+        text, when = self._faulty
+        if self.ended or (text and time.monotonic() - when < FAULTY):
+            return f"{self.group}: {self.ended or text}"
+        return "" if self.joined.is_set() else f"{self.group}: has not joined its group yet"
+
     def owns(self, run: str) -> bool:
         """Whether the records of a run come to this member."""
-        return partition_of(run.encode(), self.partitions) in self._offsets
+        return partition_of(run.encode(), self.bus.partitions) in self._offsets
 
     def leave(self) -> None:
         """Begin to commit what is dealt with, and to leave the group."""
@@ -98,6 +114,7 @@ class Member:
             }
         if lost:
             self.sink.discard(lambda item: item.member is self and item.record.partition in lost)
+            self._again.discard(lambda item: item[1].partition in lost)
         self.joined.set()
         log.info("%s has partitions %s", self.group, sorted(partitions))
 
@@ -114,7 +131,9 @@ class Member:
 
     def bury(self, record: Record, letter: DeadLetter) -> None:
         """Put a record into the dead letters; only then it is dealt with."""
-        log.error("%s gives up a record: %s", self.group, letter.reason)
+        run, place = (record.key or b"").decode(errors="replace"), place_of(record)
+        about = {"run": run, "letter": place}
+        log.error("%s gives up %s, run %s: %s", self.group, place, run, letter.reason, extra=about)
         self._bury(record, letter, True)
 
     def _bury(self, record: Record, letter: DeadLetter, whole: bool) -> None:
@@ -124,7 +143,7 @@ class Member:
             if error is None:
                 self.finished(record)
             else:
-                log.warning("%s: a record is not in the dead letters yet: %s", self.group, error)
+                log.warning("%s: %s is not in the dead letters yet: %s", self.group, place_of(record), error)
                 self._unburied.append((record, letter, whole and not isinstance(error, PermanentError)))
 
         self.bus.bury(record, letter, done, whole)
@@ -141,19 +160,27 @@ class Member:
                     due = now + COMMIT
                     self._tidy()
             except TemporaryError as error:
-                log.warning("%s: %s", self.group, error)
+                self._complain(str(error))
+                log.warning("%s: %s", self.group, error, extra={"repeats": f"{self.group} {error}"})
                 self._stopping.wait(PAUSE)
-            except PermanentError as error:
+            except VarloopError as error:
+                self.ended = error
                 log.error("%s reads no more: %s", self.group, error)
                 break
-            except Exception:
-                log.exception("%s: reading went wrong and is tried again", self.group)
+            except Exception as error:
+                self._complain(f"{type(error).__name__}: {error}")
+                log.exception(
+                    "%s: reading went wrong and is tried again", self.group, extra={"repeats": self.group}
+                )
                 self._stopping.wait(PAUSE)
         try:
             self._reader.commit(self.to_commit(), wait=True)
             self._reader.close()
-        except TemporaryError as error:
+        except VarloopError as error:
             log.warning("%s left without a word: %s", self.group, error)
+
+    def _complain(self, text: str) -> None:
+        self._faulty = text, time.monotonic()
 
     def _tidy(self) -> None:
         """Commit, fetch no more than can be worked on, and bury again what could not be buried."""
@@ -163,18 +190,25 @@ class Member:
         self._reader.pause(len(self.sink) >= AHEAD or outstanding >= OUTSTANDING)
         for _ in range(len(self._unburied)):
             self._bury(*self._unburied.popleft())
+        while again := self._again.take(0.0):
+            self._try(*again)
 
     def _take(self, record: Record) -> None:
         with self._lock:
             offsets = self._offsets.get(record.partition)
             if offsets is None or not offsets.opened(record.offset):
                 return
+        self._try(1, record)
+
+    def _try(self, attempt: int, record: Record) -> None:
+        """Deal with a record. What our own code does not foresee is no fault of the record: it is tried again."""
         try:
             self._sort(record)
         except Exception as error:  # those that came with it would be lost
-            log.exception("%s cannot deal with a record", self.group)
-            letter = DeadLetter(reason=str(error), function=self.group, error=type(error).__name__)
-            self.bury(record, letter)
+            place = place_of(record)
+            self._complain(f"a bug in varloop at {place}, {type(error).__name__}: {error}")
+            log.exception("%s: a bug in varloop at %s, which is tried again", self.group, place)
+            self._again.put_later(min(LONGEST, PAUSE * 2.0 ** min(attempt - 1, 16)), (attempt + 1, record))
 
     def _sort(self, record: Record) -> None:
         """Deliver a record, bury it, or let it pass."""

@@ -9,19 +9,15 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
 
-from varloop.app import DEFAULT
+from varloop.app import DEFAULT, Pipelines
 from varloop.bus.inbox import Inbox
-from varloop.bus.kafka import Copy, KafkaDelivery
+from varloop.bus.kafka import Copy, KafkaBus, KafkaDelivery
 from varloop.context import Resources
+from varloop.errors import PermanentError, TemporaryError
 from varloop.events import Body, Event
 from varloop.host.invoke import Invoker, Outcome, Verdict
-from varloop.store import Store
 from varloop.wire.attributes import OWN_SOURCE
-
-if TYPE_CHECKING:
-    from varloop.host.kafka.worker import Worker
 
 __all__ = ["Direct", "WorkerThread"]
 
@@ -33,20 +29,40 @@ LONGEST = 30.0
 """seconds between two attempts at most; each delay is twice the one before"""
 AGAIN = 1.0
 """seconds to wait when something went wrong here"""
+ABSENT, ABSENT_AGAIN = 600.0, 10.0
+"""seconds that an event of a pipeline that is not here waits, for a worker that has it to take its partition over,
+and between two looks
+"""
 LOOK = 0.5
 
 
 class WorkerThread:
-    """One thread that calls functions."""
+    """One thread that calls functions.
 
-    def __init__(self, worker: Worker, store: Store, number: int) -> None:
-        self._worker = worker
-        self.bus = worker.bus
+    :param number: which of the worker's threads it is.
+    :param at_home: whether an event would come to this very process, so that its function can be called at once.
+    """
+
+    def __init__(
+        self,
+        bus: KafkaBus,
+        pipelines: Pipelines,
+        resources: Resources,
+        number: int,
+        at_home: Callable[[Event[Body]], bool],
+    ) -> None:
+        self.bus = bus
+        self._pipelines = pipelines
+        self._at_home = at_home
         self.inbox: Inbox[KafkaDelivery | Direct] = Inbox(time.monotonic)
         host = f"{socket.gethostname()}/{os.getpid()}"
-        resources = Resources(store, types=worker.pipelines.types, load=worker.sandbox.load)
-        self._invoker = Invoker(worker.pipelines, resources, host=host)
+        self._invoker = Invoker(pipelines, resources, host=host)
         self.in_hand: dict[str, Direct] = {}
+        self._refused: dict[str, PermanentError] = {}
+        """events whose outcome no broker will ever take, by id"""
+        self.fault = ""
+        """why the last call came to nothing, empty if it did not"""
+        self.calling: Event[Body] | None = None
         self.thread = threading.Thread(target=self._run, name=f"varloop-calls-{number}", daemon=True)
         self.thread.start()
 
@@ -67,31 +83,57 @@ class WorkerThread:
             delivery = self.inbox.take(LOOK)
             if delivery is None:
                 continue
+            event = self.calling = delivery.event
             try:
                 self._deliver(delivery)
-            except Exception:
-                log.exception("event %s went wrong here and is tried again", delivery.event.id)
+            except Exception as error:
+                self.fault = (
+                    f"a bug in varloop, event {event.id} of run {event.run}: {type(error).__name__}: {error}"
+                )
+                log.exception(
+                    "event %s of run %s went wrong here and is tried again",
+                    event.id,
+                    event.run,
+                    extra={"run": event.run},
+                )
                 delivery.retry(_backoff(AGAIN, delivery.attempt))
+            self.calling = None
 
     def _deliver(self, delivery: KafkaDelivery | Direct) -> None:
         event = delivery.event
-        if isinstance(delivery, KafkaDelivery) and not self._mine(delivery):
+        if isinstance(delivery, Direct) and delivery.is_lost():
+            delivery.retry(0.0)
+        elif isinstance(delivery, KafkaDelivery) and not self._mine(delivery):
             delivery.ack()
-        elif absence := self._worker.pipelines.absence(event.pipeline):
-            delivery.dead(absence, "EventError")
+        elif absence := self._pipelines.absence(event.pipeline):
+            self._leave_to_others(delivery, absence)
         else:
             self._invoke(delivery)
 
+    def _leave_to_others(self, delivery: KafkaDelivery | Direct, absence: str) -> None:
+        """Another worker may have the pipeline, as in a rolling update, and this one soon be gone."""
+        if delivery.attempt * ABSENT_AGAIN > ABSENT:
+            delivery.dead(f"{absence}; no worker that has it took it over in {ABSENT:g} s", "EventError")
+            return
+        run = delivery.event.run
+        about = {"run": run, "repeats": absence}
+        log.warning("run %s waits for %g s at most: %s", run, ABSENT, absence, extra=about)
+        delivery.retry(ABSENT_AGAIN)
+
     def _mine(self, delivery: KafkaDelivery) -> bool:
         """Whether the delivery's group is that of the function that takes it."""
-        event, pipelines = delivery.event, self._worker.pipelines
+        event, pipelines = delivery.event, self._pipelines
         pipeline = event.pipeline if event.pipeline in pipelines else DEFAULT
         function = pipelines.route(pipeline, event.type)
         return function is not None and function.name == delivery.member.group
 
     def _invoke(self, delivery: KafkaDelivery | Direct) -> None:
         safe = delivery.is_safe if isinstance(delivery, Direct) else _is_safe
-        outcome = self._invoker.invoke(delivery.event, delivery.attempt, safe)
+        if refusal := self._refused.get(delivery.event.id):
+            outcome = self._invoker.end(delivery.event, refusal)
+        else:
+            outcome = self._invoker.invoke(delivery.event, delivery.attempt, safe)
+        self.fault = outcome.reason if outcome.verdict is Verdict.RETRY else ""
         match outcome.verdict:
             case Verdict.RETRY:
                 delivery.retry(_backoff(outcome.delay, delivery.attempt))
@@ -107,18 +149,25 @@ class WorkerThread:
         def done(error: Exception | None) -> None:
             if error is None:
                 published.set_result(None)
+                self._refused.pop(delivery.event.id, None)
                 self._invoker.confirm(delivery.event)
                 delivery.ack()
             else:
                 published.set_exception(error)
-                log.warning("%s is not published: %s", delivery.event.id, error)
+                run = delivery.event.run
+                about = {"run": run, "repeats": str(error)}
+                log.warning(
+                    "what %s did for run %s is not published: %s", outcome.function, run, error, extra=about
+                )
+                if isinstance(error, PermanentError):
+                    self._refused[delivery.event.id] = error
                 delivery.retry(_backoff(AGAIN, delivery.attempt))
 
         before = delivery if isinstance(delivery, Direct) else None
         directs = [
             Direct(self, event, published, before, outcome.pure)
             for event in outcome.events
-            if self._worker.next_member(event)
+            if self._at_home(event)
         ]
         self.in_hand.update((direct.event.id, direct) for direct in directs)
         self.bus.send(outcome.events, done)
@@ -162,6 +211,10 @@ class Direct:
         self._copies: list[Copy] = []
         self._fate: Callable[[Copy], None] | None = None
 
+    def is_lost(self) -> bool:
+        """Whether the event is known not to be published: whoever tried will try again, or end the run."""
+        return self.safety[0].done() and not _succeeded(self.safety[0])
+
     def is_safe(self) -> bool:
         """Whether it comes again if this process dies. Waits until the event before it does: two records
         in a row may be ahead of Kafka, never three.
@@ -169,7 +222,10 @@ class Direct:
         :raises TemporaryError: if that one is not published.
         """
         if self.earlier and not any(map(_succeeded, self.earlier)):
-            self._thread.bus.wait(self.earlier[-1])  # the one that was sent first
+            try:
+                self._thread.bus.wait(self.earlier[-1])  # the one that was sent first
+            except PermanentError as error:  # the step that it came of ends the run
+                raise TemporaryError(error.detail) from error
         return any(map(_succeeded, self.safety))
 
     def attach(self, copy: Copy) -> None:

@@ -10,24 +10,35 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 
 from varloop.app import DEFAULT, App, Pipelines
 from varloop.bus.kafka import Copy, KafkaBus, KafkaDelivery, Member
-from varloop.errors import UsageError
+from varloop.context import Resources
+from varloop.errors import UsageError, VarloopError
 from varloop.events import Body, Event, RunSubmitted, Terminal
 from varloop.host.kafka.thread import WorkerThread
+from varloop.host.kafka.watch import Watch
 from varloop.host.pipelines import load_pipelines
 from varloop.host.probes import Probes
 from varloop.quantum.sandbox import Sandbox
 from varloop.store import Store, open_store
 
-__all__ = ["Worker", "run_worker"]
+__all__ = ["Worker", "WorkerEnded", "run_worker"]
 
 log = logging.getLogger("varloop.host")
 
 LOOK = 0.5
+GRACE = 25.0
+"""seconds to finish calls in when told to stop: Kubernetes kills after 30"""
+PROBE = "probe/worker"
+"""an object of the store that is looked for, and need not be there"""
+
+
+class WorkerEnded(VarloopError):
+    """A worker ended otherwise than it was told to."""
 
 
 class Worker:
@@ -51,13 +62,24 @@ class Worker:
         fusion: bool = True,
         instance: str = "",
     ) -> None:
+        if concurrency < 1:
+            raise UsageError(f"a worker with {concurrency} threads does nothing", hint="at least one")
         bus.check()
         self.bus = bus
         self.pipelines = pipelines
         self.fusion = fusion
         self.sandbox = Sandbox()
         self._takes = _taken(pipelines, functions)
-        self._call_threads = [WorkerThread(self, store, number) for number in range(concurrency)]
+        self._call_threads = [
+            WorkerThread(
+                bus,
+                pipelines,
+                Resources(store, types=pipelines.types, load=self.sandbox.load),
+                number,
+                self._at_home,
+            )
+            for number in range(concurrency)
+        ]
         first = pipelines.route(DEFAULT, RunSubmitted.type)
         self.members: dict[str, Member] = {}
         for name, types in self._takes.items():
@@ -65,36 +87,53 @@ class Worker:
             self.members[name] = Member(
                 bus, name, types, orphans=orphans, instance=instance, sink=self, known=self._known
             )
+        self.watch = Watch(bus.check, lambda: store.find(PROBE))
 
     @property
-    def alive(self) -> bool:
-        """Whether all its threads run."""
-        return all(thread.is_alive() for thread in self._threads())
+    def broken(self) -> list[str]:
+        """What only another worker mends: threads of this one that have ended, and why. Nothing while all run."""
+        ended: dict[str, list[str]] = {}
+        for member in self.members.values():
+            if member.ended:
+                ended.setdefault(str(member.ended), []).append(member.group)
+        died = [thread.name for thread in self._threads() if not thread.is_alive()]
+        said = [f"{', '.join(groups)}: {error}" for error, groups in ended.items()]
+        return said or [f"thread {name} has ended" for name in died]
 
     @property
-    def ready(self) -> bool:
-        """Whether it is a member of all its groups."""
-        return self.alive and all(member.joined.is_set() for member in self.members.values())
+    def faults(self) -> list[str]:
+        """What keeps it from its work, now or at the last look. Nothing while all is well."""
+        found = [member.fault for member in self.members.values()]
+        found += [thread.fault for thread in self._call_threads]
+        return list(dict.fromkeys(filter(None, [*self.broken, *self.watch.faults, *found])))
 
-    def stop(self) -> None:
-        """Finish the calls under way, commit, and leave the groups."""
+    def stop(self, grace: float = GRACE) -> list[str]:
+        """Finish the calls under way, commit, and leave the groups.
+
+        :param grace: seconds for the calls; what is not finished then is left to other workers.
+        :return: runs whose calls were left.
+        """
+        self.watch.close()
+        deadline = time.monotonic() + grace
         for thread in self._call_threads:
             thread.inbox.close()
         for thread in self._call_threads:
-            thread.thread.join()
+            thread.thread.join(max(0.0, deadline - time.monotonic()))
+        left = [thread.calling.run for thread in self._call_threads if thread.calling]
         self.bus.flush()
         for member in self.members.values():
             member.leave()
         for member in self.members.values():
             member.close()
+        return left
 
-    def next_member(self, event: Event[Body]) -> Member | None:
-        """The group here that an event would come to, if it would come to this very process."""
+    def _at_home(self, event: Event[Body]) -> bool:
+        """Whether an event would come to this very process."""
         if not self.fusion or isinstance(event.data, Terminal):
-            return None
+            return False
         function = self.pipelines.route(event.pipeline, event.type)
         member = self.members.get(function.name) if function else None
-        return member if member and member.owns(event.run) else None
+        return member is not None and member.owns(event.run)
 
     def put(self, *deliveries: KafkaDelivery) -> None:
         """Hand deliveries to the threads of their runs."""
@@ -153,15 +192,17 @@ def run_worker(
     fusion: bool = True,
     instance: str = "",
     probes: tuple[str, int] | None = None,
+    grace: float = GRACE,
     started: Callable[[Worker, str], None] = lambda worker, url: None,
-) -> int:
+) -> None:
     """Host functions on a bus until a signal says stop (SIGTERM, SIGINT). For the main thread.
 
     :param bus: ``kafka://HOST:PORT/TOPIC``.
     :param store: URL of the store that all workers share.
     :param probes: host and port for ``/healthz`` and ``/readyz``; port 0 for any free one, None for none.
+    :param grace: seconds to finish calls in when told to stop.
     :param started: called with the worker and the probes' URL, empty if there are none.
-    :return: exit status: 0 when told to stop, 1 when a part of the worker died.
+    :raises WorkerEnded: if it ended though nobody told it to, or had to leave calls unfinished.
     """
     told = threading.Event()
     before = {
@@ -179,14 +220,22 @@ def run_worker(
         fusion=fusion,
         instance=instance,
     )
-    with Probes(probes, alive=lambda: worker.alive, ready=lambda: worker.ready and not told.is_set()) as url:
+    with Probes(
+        probes,
+        health=lambda: worker.broken,
+        readiness=lambda: ["told to stop"] if told.is_set() else worker.faults,
+    ) as url:
         started(worker, url)
-        while not told.wait(LOOK) and worker.alive:
+        while not told.wait(LOOK) and not worker.broken:
             pass
-        status = 0 if told.is_set() else 1
+        broken = [] if told.is_set() else worker.broken
         for number, handler in before.items():  # a second signal is deadly
             signal.signal(number, handler)
-        worker.stop()
+        left = worker.stop(grace)
     transport.close()
     place.close()
-    return status
+    if broken:
+        raise WorkerEnded("the worker has ended: " + "; ".join(broken), hint="start it again")
+    if left:
+        detail = f"a call was not finished within {grace:g} s, run {', run '.join(left)}"
+        raise WorkerEnded(detail, hint="another worker takes it up again")
