@@ -3,12 +3,11 @@
 CVaR objective: P. Barkoutsos et al., Quantum 4, 256 (2020).
 """
 
-import numpy as np
-
 import varloop
 from varloop.events import CircuitExecuted, Event, ObjectiveEvaluated
 from varloop.objective import objective
-from varloop.quantum.problems import costs
+from varloop.quantum.means import cvar
+from varloop.quantum.problems import bounds, costs
 from varloop.quantum.samples import cell
 
 app = varloop.App("cvar")
@@ -19,13 +18,11 @@ TAIL = 0.1
 def tail_average(event: Event[CircuitExecuted], ctx: varloop.Context) -> ObjectiveEvaluated:
     """Mean cost of the best tenth of each row's samples."""
     samples, template = event.data.measurement.samples, ctx.template(event.data.request.template)
-    values, variances = [], []
+    problem, tails = ctx.spec.problem, []
     for row in range(samples.rows):
-        outcomes, counts = cell(samples, row, 0)
-        cost = np.sort(np.repeat(costs(ctx.spec.problem, outcomes), counts.astype(int)))
-        best = cost[: max(1, round(TAIL * len(cost)))]
-        values.append(best.mean())
-        variances.append(best.var() / len(best))
+        outcomes, counts = cell(samples, row)
+        tails.append(cvar(costs(problem, outcomes), counts, TAIL, bounds(problem)))
+    values, variances = zip(*tails, strict=True)
     return objective(event.data, template, ctx.seed, values, variances)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import msgspec
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from varloop.events import CircuitExecuted, ObjectiveEvaluated, Solution
 from varloop.quantum.estimate import best_solution, estimate
@@ -21,11 +22,19 @@ def evaluate(executed: CircuitExecuted, template: Template, spec: RunSpec, seed:
     :param seed: of the iteration, the one its batch was made with (``ctx.seed``).
     """
     measured, solution = executed.measurement, None
-    values, variances = estimate(template, measured, spec.problem, spec.mitigation)
+    found = estimate(template, measured, spec.problem, spec.mitigation)
     if is_binary(spec.problem) and measured.samples is not None:
         solution = best_solution(measured.samples, spec.problem)
-    offset = template.objective.offset
-    return objective(executed, template, seed, values, variances, solution=solution, offset=offset)
+    return objective(
+        executed,
+        template,
+        seed,
+        found.values,
+        found.variances,
+        shared=found.shared,
+        offset=template.objective.offset,
+        solution=solution,
+    )
 
 
 def objective(
@@ -35,20 +44,23 @@ def objective(
     values: ArrayLike,
     variances: ArrayLike,
     *,
-    solution: Solution | None = None,
+    shared: NDArray[np.float64] | None = None,
     offset: float = 0.0,
+    solution: Solution | None = None,
 ) -> ObjectiveEvaluated:
     """The objective from values of your own.
 
     :param values: one per row of the batch, shape (n_rows,): the points first, then the gradient's shifts.
-    :param variances: variance of each value, shape (n_rows,); 0 when exact.
+    :param variances: variance of each value, shape (n_rows,); 0 when exact. :mod:`varloop.quantum.means` has those
+        of means, and of means of the lowest values, that hold for few shots too.
+    :param shared: causes of error that rows have in common (see :class:`varloop.quantum.estimate.Estimate`).
     :param offset: what to add to the values when they are told to people.
     """
     request = executed.request
     rows = plan(template.angles, request.points, request.gradient, seed)
     return ObjectiveEvaluated(
         memo=request.memo,
-        evaluation=msgspec.structs.replace(combine(rows, values, variances), offset=offset),
+        evaluation=msgspec.structs.replace(combine(rows, values, variances, shared), offset=offset),
         shots=executed.measurement.shots,
         solution=solution,
     )

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from varloop.cli.outcome import print_state
 from varloop.cli.text import ago, sparkline, step
+from varloop.events import RunCompleted
+from varloop.runs import RunState
 from varloop.support.numbers import count, duration, fixed, rounded, share, with_error
 
 
@@ -88,3 +91,15 @@ def test_small_words() -> None:
 def test_a_number_is_never_hundreds_of_digits_long(value: float, text: str) -> None:
     """What is large has a power of ten."""
     assert fixed(value, 4) == text
+
+
+@pytest.mark.parametrize("shots", [0, 1])
+def test_only_runs_without_shots_are_called_exact(shots: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """An error of 0 says nothing about that: shots may leave no doubt, or a step of one's own may state none."""
+    result = RunCompleted(
+        value=1.5, error=0.0, parameters=[0.1], iterations=3, shots=shots, reason="iterations"
+    )
+    print_state(
+        RunState(run="r", state="completed", pipeline="mine", submitted=0.0, iterations=3, outcome=result)
+    )
+    assert ("(exact)" in capsys.readouterr().out) == (shots == 0)

@@ -198,8 +198,8 @@ class BackendContract:
         rows = template.angles.bind(np.tile(where, (100, 1)))
         done = backend.run(template, rows, shots=400, seed=11)
         truth = np.tile([self._seen(template, problem, point) for point in where], 100)
-        values, variances = estimate(template, done, problem)
-        z = (values - truth) / np.sqrt(variances)
+        found = estimate(template, done, problem)
+        z = (found.values - truth) / found.errors
         assert abs(z.mean()) < 4 / np.sqrt(300)
         assert abs(z.var() - 1) < 4 * np.sqrt(2 / 300)
 
@@ -218,9 +218,9 @@ class BackendContract:
         truth = self.misread(template)
         spread = np.sqrt((truth * (1 - truth)).clip(1e-3) / shots)
         assert np.all(np.abs(np.array(done.readout.errors) - truth) < 5 * spread + self.preparation)
-        values, variances = estimate(template, done, ZZ, "readout")
+        found = estimate(template, done, ZZ, "readout")
         exact = self.exact(self.bound(self.template(backend, ZZ), point), template, ZZ)
-        assert abs(values[0] - exact) < 5 * np.sqrt(variances[0]) + 3 * self.preparation
+        assert abs(found.values[0] - exact) < 5 * found.errors[0] + 3 * self.preparation
 
     preparation = 0.0
     """error of the calibration's own flips, which no calibration can tell from readout errors"""

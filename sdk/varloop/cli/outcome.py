@@ -36,7 +36,7 @@ def print_state(state: RunState) -> None:
 
 
 def _result(result: RunCompleted) -> None:
-    _row("value", with_error(result.value, result.error) + ("" if result.error else " (exact)"))
+    _row("value", with_error(result.value, result.error) + ("" if result.shots else " (exact)"))
     parameters = " ".join(fixed(each, 4) for each in result.parameters[:MANY])
     more = len(result.parameters) - MANY
     _row("parameters", parameters + (f" and {more} more" if more > 0 else ""))

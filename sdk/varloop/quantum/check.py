@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -280,5 +279,5 @@ def _simulate(spec: RunSpec, template: Template, backend: Backend, point: list[f
     row = template.angles.bind([point])
     calibrate = spec.mitigation == "readout"
     measured = backend.run(template, row, shots=spec.shots, seed=spec.seed, calibrate=calibrate)
-    values, variances = estimate(template, measured, spec.problem, spec.mitigation)
-    return float(values[0]) + template.objective.offset, math.sqrt(variances[0])
+    found = estimate(template, measured, spec.problem, spec.mitigation)
+    return float(found.values[0]) + template.objective.offset, float(found.errors[0])

@@ -69,13 +69,17 @@ def plan(angles: Angles, points: ArrayLike, gradient: str = "none", seed: int = 
     return Plan(np.concatenate((base, shifted)), len(base), padded)
 
 
-def combine(plan: Plan, values: ArrayLike, variances: ArrayLike) -> Evaluation:
+def combine(
+    plan: Plan, values: ArrayLike, variances: ArrayLike, shared: NDArray[np.float64] | None = None
+) -> Evaluation:
     """What the rows' values say about the points and the gradient.
 
     :param values: shape (n_rows,), in the order of the plan's rows.
     :param variances: shape (n_rows,), squared standard error of each value; 0 when exact. Rows are measured
         independently, so a weighted sum's variance is the sum of weight² · variance. The spread of SPSA's
         random directions is not part of its error.
+    :param shared: shape (n_rows, n_causes): what one standard deviation of each cause of error that the rows have
+        in common does to their values. It adds up with its sign: in a difference much of it cancels.
     :raises CircuitError: another number of rows, or one that is not finite.
     """
     values = np.asarray(values, dtype=np.float64)
@@ -92,13 +96,14 @@ def combine(plan: Plan, values: ArrayLike, variances: ArrayLike) -> Evaluation:
         raise CircuitError(
             f"row {row} has the value {values[row]} and the variance {variances[row]}: expected finite numbers"
         )
+    shared = np.zeros((len(values), 0)) if shared is None else shared
     n = plan.n_points
-    points, errors = values[:n].tolist(), np.sqrt(variances[:n]).tolist()
+    errors = np.sqrt(variances[:n] + (shared[:n] ** 2).sum(axis=1))
     if plan.weights is None:
-        return Evaluation(points, errors)
+        return Evaluation(values[:n].tolist(), errors.tolist())
     gradient = plan.weights @ values
-    spread = np.sqrt(plan.weights**2 @ variances)
-    return Evaluation(points, errors, gradient.tolist(), spread.tolist())
+    spread = np.sqrt(plan.weights**2 @ variances + ((plan.weights @ shared) ** 2).sum(axis=1))
+    return Evaluation(values[:n].tolist(), errors.tolist(), gradient.tolist(), spread.tolist())
 
 
 def choose(spec: RunSpec, needs_gradient: bool, angles: Angles) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Binary",
     "ansatz",
+    "bounds",
     "constant",
     "costs",
     "cvar_share",
@@ -128,6 +129,13 @@ def terms(given: SparsePauliOp | Sequence[tuple[str, float]]) -> list[tuple[str,
 def costs(problem: Binary, outcomes: ArrayLike) -> NDArray[np.float64]:
     """Cost of each outcome, the problem's constant included, same shape as the outcomes (see :func:`energies`)."""
     return energies(problem, outcomes) + constant(problem)
+
+
+def bounds(problem: Binary) -> tuple[float, float]:
+    """No cost is below the first or above the second; the best need not reach them: constant ∓ (Σ|h| + Σ|J|)."""
+    middle, fields, couplings = _spins(problem)
+    reach = float(np.abs(fields).sum()) + sum(map(abs, couplings.values()))
+    return middle - reach, middle + reach
 
 
 def energies(problem: Binary, outcomes: ArrayLike) -> NDArray[np.float64]:

@@ -31,7 +31,7 @@ def convergence(facts: Facts) -> Html:
     shown = join(_values(facts), _legend(facts))
     lowest = min(each.value for each in found)
     distances = [each.value - lowest for each in found if each.value - lowest > FLOOR]
-    exact = all(each.error == 0 for each in found)
+    exact = not any(each.shots for each in found)
     if not (exact and len(distances) > 3 and max(distances) / min(distances) > 10):
         return shown
     return join(

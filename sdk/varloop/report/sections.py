@@ -70,7 +70,7 @@ def iterations(facts: Facts) -> Html:
         (
             "final" if each.final else str(each.iteration + 1),
             rounded(each.value, each.error),
-            with_error(each.value, each.error).partition("± ")[2] or "exact",
+            with_error(each.value, each.error).partition("± ")[2] or ("0" if each.shots else "exact"),
             rounded(each.lowest, each.error),
             f"{each.shots:,}",
         )

@@ -14,7 +14,7 @@ from varloop.events import Measurement, Readout, Samples
 from varloop.quantum.backends import Compiled
 from varloop.quantum.backends.program import Program, assemble
 from varloop.quantum.backends.sampling import draw, misread
-from varloop.quantum.estimate import cvar
+from varloop.quantum.means import cvar
 from varloop.quantum.problems import cvar_share
 from varloop.quantum.readout import assignment
 from varloop.quantum.samples import from_counts, pack
