@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from varloop.support.installation import install_line
+from varloop.support.masking import mask, printable
 
 __all__ = [
     "CircuitError",
@@ -44,18 +45,24 @@ __all__ = [
 ]
 
 
+def _clean(text: str) -> str:
+    return printable(mask(text))
+
+
 class VarloopError(Exception):
     """Base of all errors of varloop.
 
     :param detail: what happened, with the observed and the expected value.
     :param hint: what to do about it.
     :param run: the run it happened to, if one is known.
+
+    Whatever they quote, no error holds a secret or a control character.
     """
 
     def __init__(self, detail: str, *, hint: str = "", run: str = "") -> None:
-        super().__init__(detail)
-        self.detail = detail
-        self.hint = hint
+        self.detail = _clean(detail)
+        super().__init__(self.detail)
+        self.hint = _clean(hint)
         self.run = run
 
     def __str__(self) -> str:
@@ -87,7 +94,7 @@ class RunEnded(VarloopError):
 
     def __init__(self, detail: str, *, hint: str = "", run: str = "", faults: Sequence[str] = ()) -> None:
         super().__init__(detail, hint=hint, run=run)
-        self.faults = tuple(faults)
+        self.faults = tuple(map(_clean, faults))
 
 
 class EventError(VarloopError):
@@ -117,7 +124,7 @@ class SpecError(PermanentError):
     """
 
     def __init__(self, faults: Sequence[str], *, hint: str = "", run: str = "") -> None:
-        self.faults = tuple(faults)
+        self.faults = tuple(map(_clean, faults))
         count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
         super().__init__(f"the spec has {count}: " + "; ".join(self.faults), hint=hint, run=run)
 

@@ -14,6 +14,8 @@ from varloop.store import Store
 __all__ = ["FolderStore"]
 
 _PARTIAL = ".partial-"
+_ATTEMPTS = 100
+"""to find a folder that stays long enough to write into it"""
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
@@ -78,8 +80,7 @@ class FolderStore(Store):
         path = self._path(key)
         partial = ""
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, partial = tempfile.mkstemp(prefix=_PARTIAL, dir=path.parent)
+            handle, partial = _beside(path)
             with os.fdopen(handle, "wb") as file:
                 file.write(sealed)
             yield partial, path
@@ -92,6 +93,19 @@ class FolderStore(Store):
 
     def _path(self, key: str) -> Path:
         return self._root.joinpath(*key.split("/"))
+
+
+def _beside(path: Path) -> tuple[int, str]:
+    """A new file in the folder of a path, which whoever deletes there may remove while it is made."""
+    attempt = 0
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return tempfile.mkstemp(prefix=_PARTIAL, dir=path.parent)
+        except (FileNotFoundError, FileExistsError):
+            attempt += 1
+            if attempt == _ATTEMPTS:
+                raise
 
 
 def _unavailable(url: str, error: OSError) -> StoreUnavailable:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable
 from datetime import UTC, datetime
 from typing import TextIO
 
-from varloop.support.masking import mask
+from varloop.support.masking import mask, printable
 
 __all__ = ["FORMATS", "Sparse", "configure"]
 
@@ -104,8 +104,4 @@ def _time(record: logging.LogRecord) -> str:
 
 def _plain(text: str) -> str:
     """Text without control characters; its lines after the first are indented."""
-    lines = text.replace("\r\n", "\n").split("\n")
-    return "\n    ".join(
-        "".join(each if each.isprintable() or each == "\t" else repr(each)[1:-1] for each in line)
-        for line in lines
-    )
+    return printable(text.replace("\r\n", "\n")).replace("\n", "\n    ")
