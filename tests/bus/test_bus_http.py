@@ -64,6 +64,16 @@ def test_an_event_arrives_as_it_was_sent(url: str) -> None:
     assert len(Receiver.ports) == 1
 
 
+def test_a_user_and_a_password_are_shown_to_the_receiver(url: str) -> None:
+    """They are in the URL as it is given, and in no other."""
+    publisher = HttpPublisher(url.replace("http://", "http://me:p%40ss@"))
+    publisher.publish(EVENT)
+
+    ((headers, _),) = Receiver.got
+    assert headers["authorization"] == "Basic bWU6cEBzcw=="
+    assert (publisher.url, headers["host"]) == (url, url.split("/")[2])
+
+
 def test_a_connection_that_was_cut_is_made_again(url: str) -> None:
     """A receiver that hangs up instead of answering, as on its way down, is posted to once more."""
     publisher = HttpPublisher(url)

@@ -70,7 +70,7 @@ def test_a_bug_is_told_without_a_traceback(program: Program, monkeypatch: pytest
 
 
 def test_debug_shows_where(program: Program) -> None:
-    """With --debug errors come as Python shows them."""
+    """With --debug errors come as Python shows them, and as they come without."""
     process = program.start("status", "none", "--debug")
     _, errors = process.communicate(timeout=20)
 

@@ -35,6 +35,7 @@ __all__ = ["ends", "events", "http", "structured", "text"]
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+shown = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20)
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
 vectors = st.lists(numbers, max_size=3)
 counts = st.integers(0, 10**6)
@@ -99,7 +100,7 @@ bodies: st.SearchStrategy[Body] = st.one_of(
 
 
 @st.composite
-def events(draw: st.DrawFn, attributes: st.SearchStrategy[str] = text) -> Event[Any]:
+def events(draw: st.DrawFn, attributes: st.SearchStrategy[str] = shown) -> Event[Any]:
     """Events of any type, from a function of varloop or from elsewhere."""
     body, run, pipeline = draw(bodies), draw(names), draw(attributes.filter(len)) or "default"
     iteration = draw(st.integers(0, 999_999))

@@ -345,3 +345,20 @@ def test_numbers_survive_exactly() -> None:
             body.type,
             codec.encode_body(msgspec.structs.replace(body, evaluation=Evaluation([float("nan")], []))),
         )
+
+
+@pytest.mark.parametrize("attribute", ["id", "source", "type", "pipeline", "traceparent"])
+@pytest.mark.parametrize("character", ["\n", "\x00", "\x1b", "\x7f", "\x9b"])
+def test_no_attribute_holds_a_control_character(attribute: str, character: str) -> None:
+    """CloudEvents allows none: a log or a terminal that shows an attribute obeys nothing."""
+    wire = {
+        "specversion": "1.0",
+        "id": "1",
+        "source": "s",
+        "type": "dev.varloop.run.submitted",
+        "data": {"spec": {}},
+    }
+    wire[attribute] = f"a{character}b"
+
+    with pytest.raises(SchemaError, match=r"control character|a\\nb"):
+        from_json(msgspec.json.encode(wire))

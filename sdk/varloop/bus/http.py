@@ -6,7 +6,7 @@ from http.client import HTTPException
 
 from varloop.errors import EventError, TemporaryError, UsageError
 from varloop.events import Body, Event
-from varloop.support.connections import Connections, endpoint
+from varloop.support.connections import Connections, address, authorization, endpoint
 from varloop.wire.codec import to_http
 
 __all__ = ["HttpPublisher"]
@@ -18,7 +18,7 @@ LATER = (404, 408, 425, 429)
 class HttpPublisher:
     """Posts events to one URL, over connections that are kept; what is answered with 2xx is the receiver's to keep.
 
-    :param url: ``http(s)://HOST/NAMESPACE/BROKER``, as the Broker's ``status.address.url`` says.
+    :param url: ``http(s)://[USER:PASSWORD@]HOST/NAMESPACE/BROKER``, as the Broker's ``status.address.url`` says.
     :param timeout: seconds without an answer.
     :raises UsageError: if this is not the URL of an HTTP server.
     """
@@ -27,8 +27,8 @@ class HttpPublisher:
         parts = endpoint(url)
         if parts is None:
             raise UsageError(f"{url!r} is not an HTTP URL", hint="http://HOST/NAMESPACE/BROKER")
-        self.url = url
-        self._host = parts.netloc.rpartition("@")[2]
+        self.url = address(parts)
+        self._headers = {"host": parts.netloc.rpartition("@")[2], **authorization(parts)}
         self._path = parts._replace(scheme="", netloc="", fragment="").geturl() or "/"
         self._connections = Connections(parts, None, (timeout, timeout))
 
@@ -40,7 +40,7 @@ class HttpPublisher:
         """
         for event in events:
             headers, body = to_http(event)
-            headers |= {"host": self._host, "content-length": str(len(body))}
+            headers |= {**self._headers, "content-length": str(len(body))}
             try:
                 status, _ = self._post(headers, body)
             except (OSError, HTTPException) as error:

@@ -12,6 +12,7 @@ import msgspec
 
 from varloop.errors import UsageError
 from varloop.support.logs import FORMATS
+from varloop.support.masking import mask
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -177,4 +178,4 @@ def same_place(*words: str) -> str:
             value = context.params[name]
             for each in (value,) if isinstance(value, str) else value:
                 options += [option, each]
-    return shlex.join(["varloop", *words, *options])
+    return mask(shlex.join(["varloop", *words, *options]))

@@ -46,12 +46,13 @@ class Finding(msgspec.Struct, frozen=True):
 def doctor_command(cluster: bool, store: str, as_json: bool) -> None:
     """Is everything here that varloop needs, and what to do if not."""
     findings = [_python(), *_packages(), _functions(), _simulator(), _store(store), *_extras()]
+    findings = [msgspec.structs.replace(each, detail=mask(each.detail)) for each in findings]
     if as_json:
         common.emit_json(findings)
     else:
         for each in findings:
             todo = f"  ->  {each.todo}" if each.todo else ""
-            click.echo(f"{MARKS[each.state]}{each.what:<12} {mask(each.detail)}{todo}")
+            click.echo(f"{MARKS[each.state]}{each.what:<12} {each.detail}{todo}")
     sound = all(each.state != "bad" for each in findings)
     if cluster:
         from varloop.deploy.commands import show_cluster

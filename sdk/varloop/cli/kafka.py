@@ -10,6 +10,7 @@ import click
 from varloop.cli import common
 from varloop.errors import UsageError
 from varloop.support import logs
+from varloop.support.masking import mask, printable
 
 if TYPE_CHECKING:
     from varloop.bus.kafka import KafkaBus
@@ -169,7 +170,8 @@ def dlq_list(bus: str, apps: tuple[str, ...], as_json: bool) -> None:
         common.emit_json([_summary(letter) for letter in letters])
         return
     for letter in letters:
-        click.echo(f"{letter.id}  {_when(letter)}  {letter.function or '-'}  {letter.error}: {letter.reason}")
+        told = f"{letter.id}  {_when(letter)}  {letter.function or '-'}  {letter.error}: {letter.reason}"
+        click.echo(printable(mask(told)))
     if not letters:
         click.echo("no dead letters")
 
@@ -188,13 +190,13 @@ def dlq_show(bus: str, id: str, apps: tuple[str, ...], as_json: bool) -> None:
         return
     for name, value in summary.items():
         if value != "":
-            click.echo(f"{name:10}{value}")
+            click.echo(printable(f"{name:10}{value}"))
     for name, header in letter.headers:
-        click.echo(f"  {name}: {header.decode(errors='replace')}")
+        click.echo(printable(f"  {name}: {header.decode(errors='replace')}"))
     if letter.sha256:
         click.echo(f"(the value was too large for the dead letters: sha256 {letter.sha256})")
     else:
-        click.echo(letter.raw.decode(errors="backslashreplace"))
+        click.echo(printable(letter.raw.decode(errors="backslashreplace")))
 
 
 @dlq_command.command("replay")

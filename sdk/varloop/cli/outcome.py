@@ -9,6 +9,7 @@ from varloop.cli.root import FAILED
 from varloop.errors import RunEnded
 from varloop.events import RunCancelled, RunCompleted, RunFailed
 from varloop.runs import RunState, why
+from varloop.support.masking import mask, printable
 from varloop.support.numbers import count, fixed, with_error
 
 __all__ = ["finish", "print_state", "trouble"]
@@ -27,7 +28,10 @@ def print_state(state: RunState) -> None:
         case RunFailed():
             click.echo(click.style("failed", fg="red", bold=True))
         case RunCancelled(reason=reason):
-            click.echo(click.style("cancelled", fg="yellow", bold=True) + (f": {reason}" if reason else ""))
+            click.echo(
+                click.style("cancelled", fg="yellow", bold=True)
+                + (f": {printable(mask(reason))}" if reason else "")
+            )
         case None:
             click.echo(f"not ended, {count(state.iterations, 'iteration')} so far")
     if not isinstance(state.outcome, RunCompleted) and state.value is not None:

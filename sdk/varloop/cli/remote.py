@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
@@ -15,6 +16,7 @@ from varloop.errors import EventError, SpecError, TemporaryError, UsageError
 from varloop.events import Event
 from varloop.runs import STATES, Iteration, RunState
 from varloop.runs.follow import ITERATION
+from varloop.support.connections import address, authorization, endpoint
 from varloop.wire.codec import STRUCTURED, to_json
 
 __all__ = ["Remote"]
@@ -36,9 +38,11 @@ class Remote:
     """
 
     def __init__(self, url: str) -> None:
-        if not url.startswith(("http://", "https://")):
+        parts = endpoint(url)
+        if parts is None:
             raise UsageError(f"{url!r} is not the URL of a server", hint="http://127.0.0.1:8765")
-        self.url = url.rstrip("/")
+        self.url = address(parts).rstrip("/")
+        self._shown = authorization(parts) or _token()
 
     def publish(self, event: Event[Any]) -> None:
         """Publish an event; on return the server has it for good.
@@ -78,7 +82,7 @@ class Remote:
         self, path: str, data: bytes | None = None, headers: dict[str, str] | None = None
     ) -> Iterator[IO[bytes]]:
         """The one place where errors of HTTP become ours."""
-        request = Request(self.url + path, data, headers or {})
+        request = Request(self.url + path, data, {**self._shown, **(headers or {})})
         try:
             with urlopen(request, timeout=TIMEOUT) as answer:
                 yield answer
@@ -99,6 +103,12 @@ class Remote:
         if error.code == 503:
             return TemporaryError(f"{self.url}: {problem.detail}")
         return EventError(f"{self.url} answered {error.code}: {problem.detail}")
+
+
+def _token() -> dict[str, str]:
+    """The header for the environment's token."""
+    token = os.environ.get("VARLOOP_TOKEN", "")
+    return {"authorization": f"Bearer {token}"} if token else {}
 
 
 def _state(data: dict[str, Any]) -> RunState:

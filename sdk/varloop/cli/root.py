@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from importlib import import_module
 from typing import IO, Any
 
@@ -18,7 +19,7 @@ from varloop.errors import (
     UsageError,
     VarloopError,
 )
-from varloop.support.masking import mask
+from varloop.support.masking import mask, printable
 
 __all__ = ["COMMANDS", "Failure", "cli"]
 
@@ -89,13 +90,13 @@ def _exit_code(error: BaseException) -> int:
 
 def _lines(error: BaseException) -> list[str]:
     if not isinstance(error, VarloopError):
-        text = mask(f"{type(error).__name__}: {error}")
+        text = printable(mask(f"{type(error).__name__}: {error}"))
         return [_head(f"a bug in varloop, {text}"), _hint("the same command with --debug shows where")]
     faults = error.faults if isinstance(error, SpecError | RunEnded) else ()
     detail = error.detail.partition(": ")[0] if isinstance(error, SpecError) else error.detail
     head = f"run {error.run}: {detail}" if error.run else detail
-    hint = [_hint(mask(error.hint))] if error.hint else []
-    return [_head(mask(head)), *(f"  - {mask(fault)}" for fault in faults), *hint]
+    hint = [_hint(error.hint)] if error.hint else []
+    return [_head(head), *(f"  - {fault}" for fault in faults), *hint]
 
 
 def _head(text: str) -> str:
@@ -146,14 +147,17 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+        except click.ClickException as error:
+            error.args = (error.message,)
+            raise
+        except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except KeyboardInterrupt:
             click.echo(err=True)
             raise click.exceptions.Exit(INTERRUPTED) from None
         except Exception as error:
             if ctx.meta.get("varloop.debug"):
-                raise
+                click.echo(printable(mask("".join(traceback.format_exception(error)))), err=True)
             raise Failure(error) from error
 
 

@@ -12,6 +12,7 @@ import msgspec
 from varloop.cli import common, outcome, text
 from varloop.cli.progress import Each, View, view
 from varloop.cli.root import INTERRUPTED
+from varloop.support.masking import printable
 from varloop.support.numbers import stamp, with_error
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def status_command(run: str, server: str | None, store: str, as_json: bool) -> N
     if as_json:
         common.emit_json(state)
         return
-    click.echo(f"run {state.run}, pipeline {state.pipeline}, submitted {stamp(state.submitted)}")
+    click.echo(f"run {state.run}, pipeline {printable(state.pipeline)}, submitted {stamp(state.submitted)}")
     outcome.print_state(state)
     if (error := outcome.trouble(state)) is not None:
         click.echo(f"  {error.detail}")

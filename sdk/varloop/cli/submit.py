@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from varloop.cli import common, outcome, specs
+from varloop.support.masking import mask
 
 if TYPE_CHECKING:
     from varloop.events import Event
@@ -41,7 +42,7 @@ def submit_command(
         return
     click.echo(f"submitted {event.run}")
     place = "--store URL" if server.startswith("kafka://") else f"--from {server}"
-    click.echo(f"  watch it    varloop watch {event.run} {place}")
+    click.echo(f"  watch it    varloop watch {event.run} {mask(place)}")
 
 
 def _publish(url: str, event: Event[Any]) -> None:
@@ -98,5 +99,5 @@ def _cancel_there(run: str, server: str, reason: str) -> None:
 
     remote = Remote(server)
     remote.publish(cancellation(run, reason, remote.state(run).pipeline, SystemClock()))
-    click.echo(f"asked {server} to cancel {run}")
-    click.echo(f"  watch it    varloop watch {run} --from {server}")
+    click.echo(f"asked {mask(server)} to cancel {run}")
+    click.echo(f"  watch it    varloop watch {run} --from {mask(server)}")

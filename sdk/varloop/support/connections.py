@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import socket
 import ssl
+from base64 import b64encode
 from collections import deque
 from collections.abc import Mapping
 from http.client import HTTPResponse
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from urllib3.util import wait_for_read
 
-__all__ = ["Connections", "UnsentError", "endpoint"]
+__all__ = ["Connections", "UnsentError", "address", "authorization", "endpoint"]
 
 IDLE = 16
 """connections kept"""
@@ -25,6 +26,21 @@ def endpoint(url: str) -> SplitResult | None:
         return parts if parts.scheme in PORTS and parts.hostname and parts.port != 0 else None
     except ValueError:  # a port that is no number, or none that can be
         return None
+
+
+def address(parts: SplitResult) -> str:
+    """The URL without what authorizes: fit to be shown, or to be asked."""
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def authorization(parts: SplitResult) -> dict[str, str]:
+    """The header for the user and the password of a URL; none for a URL that has none."""
+    user, separator, _ = parts.netloc.rpartition("@")
+    if not separator:
+        return {}
+    name, _, password = user.partition(":")
+    shown = b64encode(f"{unquote(name)}:{unquote(password)}".encode()).decode()
+    return {"authorization": f"Basic {shown}"}
 
 
 class UnsentError(OSError):

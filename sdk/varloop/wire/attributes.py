@@ -33,6 +33,7 @@ MAX_BYTES = 8 * 2**20
 OWN_SOURCE = "varloop/"
 _SCHEMA = "urn:varloop:schema:"
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _JSON_TYPES = ("", "application/json")
 
 Types = Mapping[str, type[Body]]
@@ -181,6 +182,8 @@ def _check(wire: Wire) -> None:
         raise SchemaError(f"data of type {wire.datacontenttype[:64]!r}, expected application/json")
     if max(map(len, (wire.id, wire.source, wire.type, wire.pipeline, wire.traceparent))) > 256:
         raise SchemaError("a CloudEvents attribute is longer than 256 characters")
+    if any(map(_CONTROL.search, (wire.id, wire.source, wire.type, wire.pipeline, wire.traceparent))):
+        raise SchemaError("a CloudEvents attribute holds a control character")
     if len(wire.tracestate) > 512:
         raise SchemaError("the attribute tracestate is longer than 512 characters")
     schema = wire.dataschema

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from varloop.errors import UsageError
 from varloop.host.knative import Answer, problem
+from varloop.support.masking import mask
 
 __all__ = ["Gate", "tokens"]
 
@@ -42,9 +43,8 @@ class Gate:
         :param token: empty if it has none; None if none is asked for.
         """
         if not self._known(host):
-            return problem(
-                FORBIDDEN, "UsageError", f"this server is not {host[:100]!r} (varloop serve --allow-host)"
-            )
+            detail = f"this server is not {host[:100]!r} (varloop serve --allow-host)"
+            return problem(FORBIDDEN, "UsageError", mask(detail))
         if origin and not self.trusts(origin) and urlsplit(origin).netloc != host:
             return problem(
                 FORBIDDEN,

@@ -199,7 +199,7 @@ def _explain(app: Flask) -> None:
     def elsewhere(error: HTTPException) -> Any:
         if error.response is not None:  # ours already
             return error.response
-        answer = problem(error.code or BAD, error.name, f"{request.method} {request.path}: {PLACES}")
+        answer = problem(error.code or BAD, error.name, mask(f"{request.method} {request.path}: {PLACES}"))
         answer.headers.update((name, value) for name, value in error.get_headers() if name == "Allow")
         return _response(answer)
 
