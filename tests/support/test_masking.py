@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 import time
 
 import pytest
@@ -8,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from varloop.errors import RunEnded, SpecError, TemporaryError
-from varloop.support.logs import SafeFormatter
 from varloop.support.masking import mask, printable
 
 
@@ -106,17 +104,6 @@ def test_control_characters_are_shown() -> None:
     """A terminal that shows them obeys nothing; words of all languages stay."""
     assert printable("ok\n\tπ \x1b[2J\x07\r\x9b\u202e\u2028") == "ok\n\tπ \\x1b[2J\\x07\\r\\x9b\\u202e\\u2028"
     assert str(RunEnded("cancelled: \x1b]0;mine\x07")) == "cancelled: \\x1b]0;mine\\x07"
-
-
-def test_a_log_record_is_no_other() -> None:
-    """What is quoted in a record cannot look like a record, nor hide one."""
-    text = "event 1\nCRITICAL all is lost\r\x1b[1A of http://me:pw@host"
-    record = logging.LogRecord("x", logging.WARNING, "", 0, "%s", (text,), None)
-
-    assert SafeFormatter("%(levelname)s %(message)s").format(record).splitlines() == [
-        "WARNING event 1",
-        "  CRITICAL all is lost\\r\\x1b[1A of http://***@host",
-    ]
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except click.ClickException as error:
-            error.args = (error.message,)
+            error.message = printable(mask(error.message))  # type: ignore[misc]  # it quotes what was given
             raise
         except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
