@@ -76,6 +76,25 @@ def test_a_constant_changes_nothing_but_the_value(fields: dict[str, Any], offset
     assert lifted.solution.cost == pytest.approx(plain.solution.cost + offset, rel=1e-15)
 
 
+@pytest.mark.parametrize("factor", [2.0**-10, 2.0**20])
+@pytest.mark.parametrize(
+    "fields",
+    [{"optimizer": "spsa", "shots": 64}, {"optimizer": "spsa"}, {"optimizer": "cobyla"}],
+    ids=["spsa, shots", "spsa", "cobyla"],
+)
+def test_a_problem_times_a_constant_is_the_same_run(fields: dict[str, Any], factor: float) -> None:
+    """Weights times a power of two: the same parameters bit for bit, and the value and its error times that power."""
+    edges = [(0, 1, 1.0), (1, 2, 0.7), (2, 3, 1.3), (3, 0, 0.4), (0, 2, 0.9)]
+
+    def end(size: float) -> RunCompleted:
+        problem = MaxCut(edges=[(i, j, size * weight) for i, j, weight in edges], layers=2)
+        return submit(problem=problem, seed=1, budget=15, **fields).result()
+
+    plain, larger = end(1.0), end(factor)
+    assert larger.parameters == plain.parameters
+    assert (larger.value, larger.error) == (factor * plain.value, factor * plain.error)
+
+
 def test_hydrogen_by_shots() -> None:
     """A sampled run ends near the ground state, and its value ± error covers the energy at its parameters.
 

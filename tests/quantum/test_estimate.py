@@ -210,3 +210,34 @@ def test_columns_that_do_not_fit_are_an_error(change: dict[str, object]) -> None
     samples = counted(1, 1, {0: 1}, {1: 1})
     with pytest.raises(CorruptObject, match="samples of 2 rows × 1 groups do not fit"):
         columns(msgspec.structs.replace(samples, **change))
+
+
+HYDROGEN = Energy(
+    observable=[("IZ", 0.3979374248), ("ZI", -0.3979374248), ("ZZ", -0.0112801043), ("XX", 0.1809311998)]
+)
+"""of two qubits; its ground state is that of an angle of −0.223 between 01 and 10"""
+
+
+@pytest.mark.parametrize("shots", [16, 100, 1000])
+@pytest.mark.parametrize("rare", [1e-3, 0.01, 0.05])
+def test_intervals_hold_near_certainty(shots: int, rare: float) -> None:
+    """Of 4000 rows 93.5 % or more hold the value within 1.96 errors, and no error is 0.
+
+    With a coverage of 95 % that fails with probability 7e-6. It was 62 % of Z at P(1) = 0.01, and 81 % of hydrogen.
+    """
+    sine, cosine = np.sqrt(rare), np.sqrt(1 - rare)
+    state = np.array([0.0, cosine, -sine, 0.0])  # of outcomes 00, 01, 10, 11
+    turned = np.array([[1, 1], [1, -1]]) / np.sqrt(2)
+    table = np.stack((state**2, (np.kron(turned, turned) @ state) ** 2))
+    assert [each.basis for each in Objective(HYDROGEN).groups] == ["ZZ", "XX"]
+    exact = (1 - 2 * rare) * -2 * 0.3979374248 + 0.0112801043 - 2 * sine * cosine * 0.1809311998
+    both = estimate(
+        template(HYDROGEN), measured(draw(np.tile(table, (4000, 1)), shots, 2, (shots, 1))), HYDROGEN
+    )
+    single = Energy(observable=[("Z", 1.0)])
+    alone = estimate(
+        template(single), measured(draw(np.tile([1 - rare, rare], (4000, 1)), shots, 1, (shots, 2))), single
+    )
+    for found, true in ((both, exact), (alone, 1 - 2 * rare)):
+        assert found.errors.min() > 0
+        assert np.mean(np.abs(found.values - true) <= 1.96 * found.errors) > 0.935

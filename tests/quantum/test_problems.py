@@ -16,7 +16,7 @@ from scipy.linalg import expm
 from scipy.optimize import minimize
 
 from varloop.errors import SpecError
-from varloop.quantum.circuits import spec_of
+from varloop.quantum.circuits import spec_of, to_qpy
 from varloop.quantum.problems import Binary, ansatz, costs, is_binary, num_qubits, observable
 from varloop.spec import Energy, Ising, MaxCut, Qubo, RunSpec
 
@@ -146,7 +146,7 @@ def test_the_spec_brings_its_circuit() -> None:
 
 
 def test_qaoa_is_its_formula() -> None:
-    """The state is Π exp(−iβΣX)·exp(−iγC)|+⟩ with γ in the first half of the parameters, β in the second."""
+    """The state is Π exp(−iβΣX)·exp(−iγC/2w)|+⟩ with γ in the first half of the parameters, β in the second."""
     problem = Ising(couplings=[(0, 1, 0.7), (2, 1, -1.1)], fields=[0.3, 0.0, -0.4], offset=5.0, layers=2)
     circuit = ansatz(RunSpec(problem=problem))
     names = [parameter.name for parameter in circuit.parameters]
@@ -154,11 +154,36 @@ def test_qaoa_is_its_formula() -> None:
     gammas, betas = [0.3, -0.8], [0.5, 1.2]
     state = np.full(8, 8**-0.5, dtype=complex)
     mixer = SparsePauliOp(["IIX", "IXI", "XII"]).to_matrix()
-    diagonal = costs(problem, np.arange(8))
+    weight = math.sqrt((0.7**2 + 1.1**2 + 0.3**2 + 0.4**2) / 4)
+    diagonal = costs(problem, np.arange(8)) / (2 * weight)
     for gamma, beta in zip(gammas, betas, strict=True):
         state = expm(-1j * beta * mixer) @ (np.exp(-1j * gamma * diagonal) * state)
     prepared = Statevector(circuit.assign_parameters([*gammas, *betas]))
     assert prepared.equiv(Statevector(state))
+
+
+@pytest.mark.parametrize("factor", [2.0**-30, 1024.0, 1e-7, 1e200])
+def test_qaoa_does_not_depend_on_the_size_of_the_weights(factor: float) -> None:
+    """A problem times a constant has the same circuit; times a power of two, bit for bit."""
+    couplings, fields = [(0, 1, 0.7), (2, 1, -1.1)], [0.3, 0.0, -0.4]
+    larger = Ising(
+        couplings=[(i, j, w * factor) for i, j, w in couplings], fields=[h * factor for h in fields]
+    )
+    one, other = (
+        ansatz(RunSpec(problem=each)) for each in (Ising(couplings=couplings, fields=fields), larger)
+    )
+    point = [0.4, -0.7]
+    states = [Statevector(circuit.assign_parameters(point)).data for circuit in (one, other)]
+    assert np.allclose(*states, atol=1e-14)
+    if math.frexp(factor)[0] == 0.5:
+        assert to_qpy(one) == to_qpy(other)
+
+
+def test_weights_of_zero_do_not_count() -> None:
+    """A coupling that vanishes, alone or in sum, changes no angle."""
+    plain = Ising(couplings=[(0, 1, 1.0)], fields=[0.5])
+    padded = Ising(couplings=[(0, 1, 1.0), (0, 1, 0.0), (1, 0, 2.0), (0, 1, -2.0)], fields=[0.5, 0.0])
+    assert to_qpy(ansatz(RunSpec(problem=plain))) == to_qpy(ansatz(RunSpec(problem=padded)))
 
 
 def test_gates_on_other_qubits_run_side_by_side() -> None:

@@ -163,10 +163,12 @@ def ansatz(spec: RunSpec, load: Load = load) -> QuantumCircuit:
 
     QAOA (Farhi et al., arXiv:1411.4028) prepares, from |+…+⟩,
 
-        |γ, β⟩ = Π_{l=0}^{p−1} exp(−i·β_l·Σ X_i) · exp(−i·γ_l·C) |+…+⟩,     l = 0 acting first,
+        |γ, β⟩ = Π_{l=0}^{p−1} exp(−i·β_l·Σ X_i) · exp(−i·γ_l·C / 2w) |+…+⟩,     l = 0 acting first,
 
-    with C the observable to *minimise*, without its constant: RZ(2·γ·h_i), RZZ(2·γ·J_ij), then RX(2·β).
-    The 2p parameters are γ_0 … γ_{p−1} (named ``cost``) and then β_0 … β_{p−1} (named ``mixer``). Angles
+    with C the observable to *minimise*, without its constant, and w the root mean square of its h_i and J_ij that
+    are not 0: RZ(γ·h_i/w), RZZ(γ·J_ij/w), then RX(2·β). So the size of γ does not depend on that of the weights, a
+    problem times a constant has the same circuit (Shaydulin et al., Quantum 8, 1231 (2024), scale weighted cuts so),
+    and of a cut without weights, where 2w = 1, γ is what it is in the literature. The 2p parameters are γ_0 … γ_{p−1} (named ``cost``) and then β_0 … β_{p−1} (named ``mixer``). Angles
     published for *maximising* a cut, −C, are used by negating every γ. (Negating all 2p parameters changes no
     cost, so negating every β does the same.)
 
@@ -184,7 +186,7 @@ def ansatz(spec: RunSpec, load: Load = load) -> QuantumCircuit:
 def _qaoa(problem: Binary) -> QuantumCircuit:
     from qiskit.circuit import ParameterVector, QuantumCircuit
 
-    _, fields, couplings = _spins(problem)
+    fields, couplings = _unit(problem)
     gammas, betas = (ParameterVector(name, problem.layers) for name in ("cost", "mixer"))
     qubits = range(len(fields))
     count = problem.layers * (len(couplings) + len(fields) + np.count_nonzero(fields)) + len(fields)
@@ -194,12 +196,23 @@ def _qaoa(problem: Binary) -> QuantumCircuit:
     pairs = _rounds(couplings)
     for gamma, beta in zip(gammas, betas, strict=True):
         for pair in pairs:
-            circuit.rzz(2 * couplings[pair] * gamma, *pair)
+            circuit.rzz(couplings[pair] * gamma, *pair)
         for i in qubits:
             if fields[i]:
-                circuit.rz(2 * fields[i] * gamma, i)
+                circuit.rz(fields[i] * gamma, i)
             circuit.rx(2 * beta, i)
     return circuit
+
+
+def _unit(problem: Binary) -> tuple[list[float], dict[Edge, float]]:
+    """Fields and couplings over their root mean square; those that are 0 do not count."""
+    _, fields, couplings = _spins(problem)
+    weights = np.array([*fields, *couplings.values()])
+    largest = np.abs(weights).max(initial=0.0) or 1.0
+    weights /= largest
+    used = max(np.count_nonzero(weights), 1)
+    weights /= math.sqrt((weights**2).sum() / used) or 1.0
+    return weights[: len(fields)].tolist(), dict(zip(couplings, weights[len(fields) :].tolist(), strict=True))
 
 
 def _rounds(pairs: Iterable[Edge]) -> list[Edge]:
