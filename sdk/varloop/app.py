@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from varloop.errors import UsageError
-from varloop.events import BODIES, Body, Event
+from varloop.events import BODIES, Body, Event, Terminal
 
 if TYPE_CHECKING:
     from varloop.context import Context
@@ -37,6 +37,8 @@ class Function:
     emits: tuple[type[Body], ...]
     pure: bool
     """the outcome depends on the event and stored objects alone: computed again rather than recorded"""
+    retries: int | None = None
+    """how often a call that raised a TemporaryError is made again; None is as the host's settings say"""
 
 
 class App:
@@ -55,7 +57,13 @@ class App:
         self.functions: list[Function] = []
 
     def function(
-        self, *, on: Bodies, emits: Bodies = (), name: str = "", pure: bool = False
+        self,
+        *,
+        on: Bodies,
+        emits: Bodies = (),
+        name: str = "",
+        pure: bool = False,
+        retries: int | None = None,
     ) -> Callable[[H], H]:
         """Register a function for some event types.
 
@@ -64,12 +72,14 @@ class App:
         :param name: its name in journals, traces and services; the Python function's by default.
         :param pure: see :attr:`Function.pure`; saves a store round trip per call. A pure function must
             not use the clock, random numbers other than the context's, or anything outside.
+        :param retries: how often a call that raised a TemporaryError is made again before its run fails;
+            :attr:`varloop.settings.Settings.retries` by default.
         :raises UsageError: if another function of this app has the name or one of the types, or if a name
             or a type cannot be used.
         """
 
         def register(handler: H) -> H:
-            function = Function(name or handler.__name__, handler, _tuple(on), _tuple(emits), pure)
+            function = Function(name or handler.__name__, handler, _tuple(on), _tuple(emits), pure, retries)
             _usable(function)
             for other in self.functions:
                 if other.name == function.name:
@@ -183,6 +193,16 @@ class Pipelines:
         functions = {**self._routes[DEFAULT], **self._routes.get(pipeline, {})}
         emitted = {body.type for function in functions.values() for body in function.emits}
         return type in functions and type not in emitted
+
+    def outlives(self, pipeline: str, type: str) -> bool:
+        """Whether an event still counts when its run has ended: the end itself, and what comes of it."""
+        found = {body.type for body in Terminal}
+        news = set(found)
+        while news and type not in found:
+            functions = [function for each in news if (function := self.route(pipeline, each))]
+            news = {body.type for function in functions for body in function.emits} - found
+            found |= news
+        return type in found
 
     def recorders(
         self, pipeline: str, type: str, passed: frozenset[str] = frozenset()

@@ -84,22 +84,27 @@ class Resources:
             found = self._journals[run] = Journal(self.store, run)
         return found
 
-    def register(self, event: Event[RunSubmitted]) -> None:
-        """Take note of a submission, once.
+    def register(self, event: Event[RunSubmitted]) -> Event[RunSubmitted]:
+        """Take note of a submission, once. One that does not say its time is made now.
 
+        :return: the submission with the time that is on record.
         :raises ConflictError: if the run id belongs to another submission.
         """
-        if not self.store.create(submitted_key(event.run), to_json(event)):
-            self.check_free(event)
+        if not event.time:
+            event = msgspec.structs.replace(event, time=round(self.clock.now(), 6))
+        if self.store.create(submitted_key(event.run), to_json(event)):
+            return event
+        return self.check_free(event)
 
-    def check_free(self, event: Event[RunSubmitted]) -> None:
+    def check_free(self, event: Event[RunSubmitted]) -> Event[RunSubmitted]:
         """Look whether a submission can be registered, or is.
 
+        :return: the submission, with the time that is on record if there is one.
         :raises ConflictError: if the run id belongs to another submission.
         """
         data = self.store.find(submitted_key(event.run))
         if data is None:
-            return
+            return event
         other = from_json(data, self.types)
         mine, theirs = (encode_body(self.claims.redeem(each)) for each in (event, other))
         if (event.pipeline, mine) != (other.pipeline, theirs):
@@ -108,6 +113,7 @@ class Resources:
                 run=event.run,
                 hint="submit under a new run id",
             )
+        return msgspec.structs.replace(event, time=other.time)
 
     def submitted(self, run: str) -> Event[Any]:
         """The submission of a run.
@@ -156,6 +162,11 @@ class Context:
         return self.event.iteration
 
     @property
+    def _key(self) -> str:
+        """Key of this call's record."""
+        return step_key(self.iteration, self.function, self.event.shard, self.event.shards)
+
+    @property
     def spec(self) -> RunSpec:
         """The run's spec."""
         return self._resources.spec(self.event.run)
@@ -196,8 +207,12 @@ class Context:
 
     @property
     def seed(self) -> int:
-        """The iteration's seed, 31 bits: the same for the same spec seed, in every function and process."""
-        text = f"{self.spec.seed}/{self.event.iteration}"
+        """The iteration's seed, 31 bits: the same for the same spec seed, in every function and process. Each shard of
+        an iteration has its own.
+        """
+        event = self.event
+        part = "" if event.shards == 1 else f"@{event.shard}of{event.shards}"
+        text = f"{self.spec.seed}/{event.iteration}{part}"
         return zlib.crc32(text.encode()) & 0x7FFFFFFF
 
     @property
@@ -216,7 +231,7 @@ class Context:
     def remember(self, memory: object) -> Memo:
         """Record plain data together with this call's outcome, for :meth:`recall` in a later call."""
         self.memory = msgspec.Raw(msgspec.json.encode(memory))
-        return Memo(step_key(self.iteration, self.function), memory_digest(self.memory))
+        return Memo(self._key, memory_digest(self.memory))
 
     def progress(self, iteration: Iteration) -> None:
         """Report a finished iteration, recorded with this call's outcome: what people see of a run while it goes.
@@ -231,5 +246,5 @@ class Context:
 
     def once(self, key: str, compute: Callable[[], Any]) -> Any:
         """Plain data that is computed once per run and key, whatever is killed or delivered twice."""
-        name = f"{step_key(self.iteration, self.function)}.{key}"
+        name = f"{self._key}.{key}"
         return msgspec.json.decode(self.journal.once(name, lambda: msgspec.json.encode(compute())).value)

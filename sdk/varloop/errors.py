@@ -7,11 +7,12 @@ VarloopError
 ├── RunEnded                 a run you wait for ended without a result              (raised to the caller)
 ├── EventError               this event cannot be understood or accepted            → dead letters
 │   ├── SchemaError          its bytes, attributes or data do not fit the schema
-│   ├── ConflictError        its run id belongs to another spec
+│   ├── ConflictError        its run id belongs to another spec, or its call to another event
 │   └── UnknownRun           there is no such run
 ├── PermanentError           this run cannot go on                                  → run.failed
 │   ├── SpecError            its spec has faults; `faults` lists all of them
 │   ├── CircuitError         a circuit cannot be read, bound, compiled or measured
+│   ├── HostDied             the processes that made a call died of it
 │   ├── CorruptObject        a stored object does not match its digest
 │   └── MissingObject        a stored object that must exist does not
 └── TemporaryError           the same call may work later; `retry_after` seconds    → delivered again
@@ -31,6 +32,7 @@ __all__ = [
     "CorruptObject",
     "DeployError",
     "EventError",
+    "HostDied",
     "MissingExtra",
     "MissingObject",
     "PermanentError",
@@ -106,7 +108,7 @@ class SchemaError(EventError):
 
 
 class ConflictError(EventError):
-    """The event's run id is already taken by another spec; the existing run is untouched."""
+    """The event's place is taken: its run id by another spec, or its call by another event. Both are untouched."""
 
 
 class UnknownRun(EventError):
@@ -131,6 +133,10 @@ class SpecError(PermanentError):
 
 class CircuitError(PermanentError):
     """A circuit cannot be read, bound, compiled or measured as asked."""
+
+
+class HostDied(PermanentError):
+    """The processes that made a call died during it, so often that it is not made again."""
 
 
 class CorruptObject(PermanentError):

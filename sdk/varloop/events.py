@@ -258,6 +258,11 @@ class Event(msgspec.Struct, Generic[B], frozen=True, kw_only=True, eq=False):
     """seconds since the epoch, UTC"""
     pipeline: Text = "default"
     iteration: int = 0
+    shard: int = 0
+    """which of ``shards`` parts of an iteration's work it belongs to, from 0"""
+    shards: int = 1
+    origin: str = ""
+    """set by pure functions, see :attr:`call`"""
     traceparent: str = ""
     tracestate: str = ""
     encoded: bytes = b""
@@ -279,6 +284,14 @@ class Event(msgspec.Struct, Generic[B], frozen=True, kw_only=True, eq=False):
         """CloudEvents type, e.g. ``dev.varloop.run.submitted``."""
         return self.data.of if isinstance(self.data, Claim) else self.data.type
 
+    @property
+    def call(self) -> str:
+        """Identity of the call that it asks for: its own or, if a pure function made it, that of the call it came of.
+
+        Another machine may calculate the event of a pure function with another last digit, and another id.
+        """
+        return f"{self.type} {self.origin}" if self.origin else f"{self.source} {self.id}"
+
 
 class Claim(Body, frozen=True, kw_only=True):
     """Stands for a body too large for an event: it lies in the store under ``ref`` (claim check)."""
@@ -289,11 +302,14 @@ class Claim(Body, frozen=True, kw_only=True):
     """store key, ``objects/<sha256>``"""
 
 
-def event_id(pipeline: str, run: str, iteration: int, type: str, data: bytes) -> str:
+def event_id(
+    pipeline: str, run: str, iteration: int, type: str, data: bytes, *, shard: int = 0, shards: int = 1
+) -> str:
     """Deterministic id of an event: UUIDv5 of its routing and the SHA-256 of its encoded data.
 
     The same outcome always gets the same id, and an event whose content was altered on the way no
     longer matches its own.
     """
     digest = hashlib.sha256(data).hexdigest()
-    return str(uuid.uuid5(_NAMESPACE, f"{pipeline}/{run}/{iteration}/{type}/{digest}"))
+    part = f"{iteration}" if shards == 1 else f"{iteration}@{shard}of{shards}"
+    return str(uuid.uuid5(_NAMESPACE, f"{pipeline}/{run}/{part}/{type}/{digest}"))

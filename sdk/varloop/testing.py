@@ -21,13 +21,14 @@ from varloop.context import Resources
 from varloop.events import Event, Terminal
 from varloop.host import Invoker, load_pipelines
 from varloop.host.embedded import EmbeddedHost
+from varloop.host.observe import Observer
 from varloop.runs import StoredRun
 from varloop.spec import RunSpec
 from varloop.store import Store
 from varloop.store.memory import MemoryStore
 from varloop.support.clock import Clock
 
-__all__ = ["Crash", "FakeClock", "FaultyBus", "ReplayMismatch", "Trial", "trial"]
+__all__ = ["Boundaries", "Crash", "FakeClock", "FaultyBus", "ReplayMismatch", "Trial", "trial"]
 
 
 class FakeClock:
@@ -83,6 +84,28 @@ class FaultyBus(MemoryBus):
         for group in self._groups.values():
             if event.type in group.types:
                 self._push(group, due, 1, event)
+
+
+class Boundaries(Observer):
+    """Tells a function of every place where a process may die between two steps.
+
+    :param tell: called with "received", "recorded", "published" or "dropped", and the event delivered.
+    """
+
+    def __init__(self, tell: Callable[[str, Event[Any]], None]) -> None:
+        self._tell = tell
+
+    def received(self, event: Event[Any], attempt: int) -> None:
+        self._tell("received", event)
+
+    def recorded(self, event: Event[Any], outcome: tuple[Event[Any], ...]) -> None:
+        self._tell("recorded", event)
+
+    def published(self, event: Event[Any]) -> None:
+        self._tell("published", event)
+
+    def dropped(self, event: Event[Any]) -> None:
+        self._tell("dropped", event)
 
 
 @dataclass
@@ -164,9 +187,10 @@ def _host(
     replay: bool,
 ) -> EmbeddedHost:
     resources = Resources(store, clock, pipelines.types)
-    host = EmbeddedHost(pipelines, resources, bus, observer=watcher)
+    observer = Boundaries(watcher)
+    host = EmbeddedHost(pipelines, resources, bus, observer=observer)
     if replay:
-        host.invoker = _ReplayingInvoker(pipelines, resources, host="replaying")
+        host.invoker = _ReplayingInvoker(pipelines, resources, host="replaying", observer=observer)
     return host
 
 
@@ -194,9 +218,9 @@ class _ReplayingInvoker(Invoker):
         for key in self.resources.store.keys():
             before.put(key, self.resources.store.get(key))
         outcome = super().invoke(event, attempt, safe)
-        again = Invoker(
-            self.pipelines, Resources(before, self.resources.clock, self.pipelines.types), host=self.host
-        ).invoke(event, attempt)
+        again = Invoker(self.pipelines, Resources(before, self.resources.clock, self.pipelines.types)).invoke(
+            event, attempt
+        )
         if outcome.events and outcome.events != again.events:
             raise ReplayMismatch(f"{outcome.function}: {again.events} differs from {outcome.events}")
         return outcome

@@ -12,7 +12,7 @@ from varloop.errors import EventError, TemporaryError
 from varloop.events import Body, Event, RunCompleted, RunFailed, RunSubmitted
 from varloop.host.embedded import EmbeddedHost
 from varloop.store.memory import MemoryStore
-from varloop.testing import FakeClock
+from varloop.testing import Boundaries, FakeClock
 
 
 def a_host(*apps: App, store: MemoryStore | None = None, **options: Any) -> EmbeddedHost:
@@ -86,20 +86,21 @@ def test_boundaries_are_told() -> None:
     """An observer is told when an event is received, its outcome recorded, and its outcome published."""
     told: list[tuple[str, str]] = []
     host = a_host(
-        Toy(iterations=1).app, observer=lambda boundary, event: told.append((boundary, event.type[12:]))
+        Toy(iterations=1).app,
+        observer=Boundaries(lambda boundary, event: told.append((boundary, event.type[12:]))),
     )
     host.publish(submission())
     host.drain()
 
     assert told[:4] == [
-        *((boundary, "run.submitted") for boundary in ("received", "recorded", "emitted")),
+        *((boundary, "run.submitted") for boundary in ("received", "recorded", "published")),
         ("received", "circuit.encoded"),
     ]
     assert told[-1][1] == "run.completed"
 
 
 def test_what_is_told_as_recorded_is_recorded() -> None:
-    """At "recorded" the outcome is in the journal and not yet published; at "emitted" it is."""
+    """At "recorded" the outcome is in the journal and not yet published; at "published" it is."""
     seen: list[tuple[str, bool, int]] = []
     store = MemoryStore()
 
@@ -108,11 +109,15 @@ def test_what_is_told_as_recorded_is_recorded() -> None:
             queued = len(host.bus._groups["varloop"].queue)
             seen.append((boundary, "runs/r/journal/000000/encode" in store.keys(), queued))
 
-    host = a_host(Toy().app, store=store, observer=observe)
+    host = a_host(Toy().app, store=store, observer=Boundaries(observe))
     host.publish(submission())
     host.drain()
 
-    assert seen == [("received", False, 0), ("recorded", True, 0), ("emitted", True, 1)]
+    assert seen == [
+        ("received", False, 0),
+        ("recorded", True, 0),
+        ("published", True, 1),
+    ]
 
 
 def test_a_temporary_error_is_waited_for() -> None:
@@ -230,7 +235,7 @@ def test_what_was_not_acknowledged_is_given_back() -> None:
             raise Stop
 
     toy, store = Toy(), MemoryStore()
-    first = a_host(toy.app, store=store, observer=stop)
+    first = a_host(toy.app, store=store, observer=Boundaries(stop))
     first.publish(submission())
     with pytest.raises(Stop):
         first.drain()

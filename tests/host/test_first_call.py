@@ -7,11 +7,10 @@ import sys
 import threading
 from typing import Any
 
-import pytest
-
 from core.toys import Toy, deliver, invoker, submission
 from varloop.events import Event
 from varloop.host.first_call import FIRST_CALL
+from varloop.settings import Settings
 
 THREADS = """
 import threading
@@ -48,7 +47,7 @@ def free() -> bool:
     found = []
 
     def attempt() -> None:
-        if FIRST_CALL.acquire(blocking=False):
+        if FIRST_CALL.acquire(0.0):
             FIRST_CALL.release()
             found.append(True)
 
@@ -71,9 +70,8 @@ def test_first_calls() -> None:
     assert any(len(frees) > 1 for frees in calls.values())
 
 
-def test_a_first_call_that_hangs_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_first_call_that_hangs_holds_up_nobody() -> None:
     """After a while others are called for the first time all the same."""
-    monkeypatch.setattr("varloop.host.first_call.PATIENCE", 0.01)
     hang, hanging = threading.Event(), threading.Event()
 
     def before(name: str, event: Event[Any]) -> None:
@@ -83,7 +81,7 @@ def test_a_first_call_that_hangs_holds_up_nobody(monkeypatch: pytest.MonkeyPatch
     thread = threading.Thread(target=invoker(Toy(before=before).app).invoke, args=(submission(),))
     thread.start()
     hanging.wait(10)
-    done = deliver(invoker(Toy().app), submission())
+    done = deliver(invoker(Toy().app, settings=Settings(first_call=0.01)), submission())
     assert thread.is_alive()
     assert done
     hang.set()

@@ -30,7 +30,9 @@ from varloop.events import (
     event_id,
 )
 from varloop.host import Invoker, Outcome, Verdict
+from varloop.host.timeline import Timeline
 from varloop.journal import Record, read_record, write_record
+from varloop.settings import Settings
 from varloop.store.layout import step_key
 from varloop.store.memory import MemoryStore
 from varloop.wire.codec import encode_body, from_json, to_json
@@ -348,7 +350,7 @@ def test_a_temporary_error_is_delivered_again() -> None:
 def test_temporary_errors_are_capped(step: str) -> None:
     """The last attempt at a temporary error ends the run, in a recorded step as in a pure one."""
     toy = raising(TemporaryError("the device sleeps", hint="wake it"), step)
-    host = invoker(toy.app, max_attempts=3)
+    host = invoker(toy.app, settings=Settings(retries=2))
     cause = deliver(host, SUBMITTED, confirm=False)[-1][0]
 
     assert host.invoke(cause, attempt=2).verdict is Verdict.RETRY
@@ -420,12 +422,12 @@ def test_secrets_stay_out(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCap
     ]
     with caplog.at_level(logging.DEBUG, "varloop"):
         for error in errors:
-            host = invoker(raising(error).app, max_attempts=2)
+            host = invoker(raising(error).app, settings=Settings(retries=1))
             cause = deliver(host, SUBMITTED, confirm=False)[-1][0]
             for attempt in (1, 2):
                 outcome = host.invoke(cause, attempt=attempt)
                 written = b"".join(map(to_json, outcome.events)).decode() + outcome.reason
-                assert "https://me:***@device?key=***" in written or outcome.verdict is Verdict.DROP
+                assert "https://***@device?key=***" in written or outcome.verdict is Verdict.DROP
                 assert "hunter2000" not in written
                 assert "pa55word" not in written
 
@@ -768,8 +770,8 @@ def test_calls_that_no_record_takes_are_forgotten_in_the_end() -> None:
         host.invoke(cancellation("same", id=f"c{number}"))
         host.invoke(cancellation(f"r{number}"))
 
-    assert len(host.calls) <= host.RUNS
-    assert max(map(len, host.calls.values())) <= host.CALLS
+    assert len(host.timeline) <= Timeline.RUNS
+    assert max(len(host.timeline.of(run)) for run in ("same", "r1499")) <= Timeline.CALLS
 
 
 def test_calls_are_recorded_with_the_next_outcome() -> None:

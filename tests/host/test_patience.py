@@ -3,6 +3,7 @@
 from core.toys import Toy, invoker, submission
 from varloop.context import Resources
 from varloop.host import Invoker, Verdict
+from varloop.settings import Settings
 from varloop.store.memory import MemoryStore
 from varloop.testing import FakeClock
 
@@ -12,7 +13,8 @@ def test_a_duplicate_in_flight_is_put_off_and_a_late_one_emits_again() -> None:
     clock, store = FakeClock(), MemoryStore()
     pipelines = invoker(Toy().app).pipelines
     first, second = (
-        Invoker(pipelines, Resources(store, clock, pipelines.types), patience=2.0) for _ in range(2)
+        Invoker(pipelines, Resources(store, clock, pipelines.types), settings=Settings(patience=2.0))
+        for _ in range(2)
     )
     event = submission()
     emitted = first.invoke(event)
@@ -45,7 +47,7 @@ def test_a_clock_that_is_far_behind_does_not_put_off_for_long() -> None:
     ahead, behind, store = FakeClock(), FakeClock(1_700_000_000.0), MemoryStore()
     pipelines = invoker(Toy().app).pipelines
     first, second = (
-        Invoker(pipelines, Resources(store, clock, pipelines.types), patience=2.0)
+        Invoker(pipelines, Resources(store, clock, pipelines.types), settings=Settings(patience=2.0))
         for clock in (ahead, behind)
     )
     event = submission()

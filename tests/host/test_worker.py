@@ -25,6 +25,7 @@ from varloop.host.kafka.thread import _backoff
 from varloop.host.kafka.worker import Worker
 from varloop.host.probes import Probes
 from varloop.journal import Journal, read_record
+from varloop.settings import Settings
 from varloop.store.memory import MemoryStore
 from varloop.wire.codec import from_kafka
 
@@ -312,9 +313,8 @@ def test_a_temporary_error_is_tried_again_up_to_a_limit(site: Site) -> None:
     until(site.settled)
 
 
-def test_what_a_dead_worker_held_is_done_by_another(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_dead_worker_held_is_done_by_another(site: Site) -> None:
     """Events that a worker took and never finished are delivered to its successor."""
-    monkeypatch.setattr("varloop.host.first_call.PATIENCE", 0.01)
     stuck = threading.Event()
 
     def before(name: str, event: Event[Any]) -> None:
@@ -328,7 +328,7 @@ def test_what_a_dead_worker_held_is_done_by_another(site: Site, monkeypatch: pyt
         for reader in list(readers):
             reader.close()  # the broker takes it for dead
     site.workers.remove(first)
-    site.start()
+    site.start(settings=Settings(first_call=0.01))
 
     until(lambda: site.end("r"))
     stuck.set()

@@ -96,6 +96,7 @@ def live(life: Life) -> Death:
     from varloop.host.embedded import EmbeddedHost
     from varloop.runs import StoredRun
     from varloop.store.folder import FolderStore
+    from varloop.testing import Boundaries
     from varloop.wire.codec import encode_body
 
     reaper = Reaper(life)
@@ -109,7 +110,9 @@ def live(life: Life) -> Death:
 
     pipelines = load_pipelines()
     resources = Resources(Store(life.store), types=pipelines.types)
-    host = EmbeddedHost(pipelines, resources, observer=lambda boundary, event: reaper.at("boundary"))
+    host = EmbeddedHost(
+        pipelines, resources, observer=Boundaries(lambda boundary, event: reaper.at("boundary"))
+    )
     client = EmbeddedClient(host)
     run = client.submit(life.spec, run=RUN) if life.spec is not None else client.run(RUN).resume()
     host.drain()

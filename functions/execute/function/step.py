@@ -12,7 +12,6 @@ from varloop.events import (
     CircuitExecuted,
     Event,
     Job,
-    Measurement,
     ParametersProposed,
     Readout,
     Request,
@@ -36,25 +35,25 @@ def execute(event: Event[Request], ctx: Context) -> CircuitExecuted:
     template = ctx.templates.get(request.template, spec, backend)
     rows = plan(template.angles, request.points, request.gradient, ctx.seed).rows
     calibrate = spec.mitigation == "readout" and ctx.iteration == 0
+    known = None if calibrate else calibration(ctx)  # before the job: a store that is away shall not cost one
     started = ctx.clock.now()
     measured = backend.run(template, rows, shots=spec.shots, seed=ctx.seed, calibrate=calibrate)
+    if measured.readout is not None:
+        ctx.remember(measured.readout)
     return CircuitExecuted(
         request=Request(
             template=request.template, points=request.points, gradient=request.gradient, memo=request.memo
         ),
         job=Job(backend=backend.name, rows=len(rows), seconds=round(ctx.clock.now() - started, 6)),
-        measurement=calibrated(measured, ctx),
+        measurement=measured if calibrate else msgspec.structs.replace(measured, readout=known),
     )
 
 
-def calibrated(measured: Measurement, ctx: Context) -> Measurement:
-    """With the run's readout calibration: measured in its first job, remembered for the others."""
-    if measured.readout is not None:
-        ctx.remember(measured.readout)
-    elif ctx.spec.mitigation == "readout":
-        remembered = msgspec.convert(ctx.journal.remembered(step_key(0, "execute")), Readout | None)
-        return msgspec.structs.replace(measured, readout=remembered)
-    return measured
+def calibration(ctx: Context) -> Readout | None:
+    """The run's readout calibration: measured in its first job, which remembers it for the others."""
+    if ctx.spec.mitigation != "readout":
+        return None
+    return msgspec.convert(ctx.journal.remembered(step_key(0, "execute")), Readout | None)
 
 
 @app.function(on=CancelRequested, emits=RunCancelled)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -55,7 +54,7 @@ def view(resources: Resources, run: str, *, quiet: bool) -> View:
     except SpecError:  # it fails at once, or belongs to a pipeline whose specs are others
         return Silent() if quiet else Each(text.line)
     stream = sys.stderr if quiet else sys.stdout
-    if stream.isatty() and os.environ.get("TERM") != "dumb":
+    if stream.isatty():
         return Screen(plan, resources.clock, stream)
     return Silent() if quiet else Lines(plan)
 

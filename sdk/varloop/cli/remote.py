@@ -12,15 +12,7 @@ from urllib.request import Request, urlopen
 
 import msgspec
 
-from varloop.errors import (
-    ConflictError,
-    EventError,
-    SchemaError,
-    SpecError,
-    TemporaryError,
-    UnknownRun,
-    UsageError,
-)
+from varloop.errors import EventError, SpecError, TemporaryError, UsageError
 from varloop.events import Event
 from varloop.runs import STATES, Iteration, RunState
 from varloop.runs.follow import ITERATION
@@ -29,8 +21,6 @@ from varloop.wire.codec import STRUCTURED, to_json
 
 __all__ = ["Remote"]
 
-REFUSALS = {kind.__name__: kind for kind in (ConflictError, SchemaError, UnknownRun)}
-"""by the titles of a server's problems"""
 TIMEOUT = 30.0
 """seconds without a byte; a stream says more often that it is still there"""
 
@@ -112,8 +102,7 @@ class Remote:
             return SpecError(problem.faults)
         if error.code == 503:
             return TemporaryError(f"{self.url}: {problem.detail}")
-        kind = REFUSALS.get(problem.title, EventError)
-        return kind(f"{self.url} answered {error.code}: {problem.detail}")
+        return EventError(f"{self.url} answered {error.code}: {problem.detail}")
 
 
 def _token() -> dict[str, str]:

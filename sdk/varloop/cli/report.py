@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -37,7 +38,7 @@ def report_command(run: str, output: str, store: str, as_json: bool) -> None:
         return
     html = page(facts)
     if output == "-":
-        click.echo(html, nl=False)
+        sys.stdout.write(html)
         return
     try:
         Path(output).write_text(html, encoding="utf-8")

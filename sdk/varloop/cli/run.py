@@ -62,7 +62,9 @@ def run_command(
 @common.json_option
 def resume_command(run: str, apps: tuple[str, ...], store: str, as_json: bool) -> None:
     """Go on with RUN where it stopped. It ends as it would have without the interruption."""
-    client = common.client(store, apps)
+    from varloop.client import embedded
+
+    client = embedded(store, common.load_apps(apps))
     found = client.run(run)
     if found.state().outcome is None:
         common.served(client, run).resume()

@@ -192,7 +192,7 @@ class EmbeddedClient(Client):
         letters = [letter for letter in self.host.dead_letters if letter.event and letter.event.run == run]
         if letters:
             return f": {letters[-1].reason}"
-        calls = [*StoredRun(self.resources, run).calls(), *self.host.invoker.calls.get(run, ())]
+        calls = [*StoredRun(self.resources, run).calls(), *self.host.invoker.timeline.of(run)]
         if not calls:
             return ""
         return f": {calls[-1].function} was called last, in iteration {calls[-1].iteration}; did it return an event?"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from varloop.app import Pipelines
@@ -11,12 +11,10 @@ from varloop.bus.memory import MemoryBus
 from varloop.context import Resources
 from varloop.events import Event
 from varloop.host.invoke import Invoker, Verdict
+from varloop.host.observe import Observer
+from varloop.settings import Settings
 
-__all__ = ["EmbeddedHost", "Observer"]
-
-Observer = Callable[[str, Event[Any]], None]
-"""Told of every boundary: ("received" | "recorded" | "emitted", event). ``recorded`` comes after the
-outcome is in the journal and before it is published."""
+__all__ = ["EmbeddedHost"]
 
 
 class EmbeddedHost:
@@ -28,13 +26,13 @@ class EmbeddedHost:
         resources: Resources,
         bus: MemoryBus | None = None,
         *,
+        settings: Settings | None = None,
         observer: Observer | None = None,
     ) -> None:
         self.bus = bus or MemoryBus(resources.clock)
         self.resources = resources
         self.pipelines = pipelines
-        self.invoker = Invoker(pipelines, resources, host="embedded")
-        self._observe = observer or (lambda boundary, event: None)
+        self.invoker = Invoker(pipelines, resources, host="embedded", settings=settings, observer=observer)
         self._consumer = self.bus.consumer("varloop", pipelines.types)
         self._under_way: Delivery | None = None
 
@@ -77,12 +75,10 @@ class EmbeddedHost:
 
     def _deliver(self, delivery: Delivery) -> None:
         event = delivery.event
-        self._observe("received", event)
         if absence := self.pipelines.absence(event.pipeline):
             delivery.dead(absence, "EventError")
             return
         outcome = self.invoker.invoke(event, delivery.attempt)
-        self._observe("recorded", event)
         match outcome.verdict:
             case Verdict.RETRY:
                 delivery.retry(outcome.delay)
@@ -90,6 +86,5 @@ class EmbeddedHost:
                 delivery.dead(outcome.reason, outcome.error)
             case _:
                 self.bus.publish(*outcome.events)
-                self._observe("emitted", event)
                 self.invoker.confirm(event)
                 delivery.ack()

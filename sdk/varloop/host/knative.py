@@ -24,6 +24,7 @@ from varloop.context import Resources
 from varloop.errors import SchemaError, UsageError, VarloopError
 from varloop.events import Body, Event
 from varloop.host.invoke import Invoker, Outcome, Verdict
+from varloop.settings import Settings
 from varloop.store import open_store
 from varloop.support.masking import mask
 from varloop.wire.codec import (
@@ -44,8 +45,8 @@ __all__ = ["Answer", "FunctionHost", "later", "problem", "received", "serve_func
 
 log = logging.getLogger("varloop.host")
 
-PATIENCE = 20.0
-"""see :class:`Invoker`; longer than the next function takes to start, or duplicates breed while it does"""
+SETTINGS = Settings(patience=20.0)
+"""longer than the next function takes to start, or duplicates breed while it does"""
 
 THREADS = 4
 """requests dealt with at a time; probes are answered beside them"""
@@ -127,6 +128,9 @@ class Receiver:
         if self._sink is None:
             return _reply(emitted, _is_batch(headers))
         if refused := _publish(self._sink, emitted):
+            with self._turn:
+                for event in events:
+                    self._invoker.unpublished(event)
             return refused
         with self._turn:
             for event in events:
@@ -239,7 +243,7 @@ def serve_function(*apps: App, store: str = "") -> FunctionHost:
     logging.getLogger("qiskit").setLevel(logging.WARNING)  # func's runtime logs everything at INFO
     pipelines = Pipelines(apps)
     resources = Resources(open_store(url), types=pipelines.types)
-    invoker = Invoker(pipelines, resources, host=os.environ.get("HOSTNAME", "http"), patience=PATIENCE)
+    invoker = Invoker(pipelines, resources, host=os.environ.get("HOSTNAME", "http"), settings=SETTINGS)
     return FunctionHost(Receiver(invoker, pipelines.types, _sink(os.environ.get("K_SINK", ""))))
 
 

@@ -2,144 +2,222 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import traceback
-from collections import deque
+from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
 from varloop.app import Function
-from varloop.context import Context
-from varloop.errors import EventError, PermanentError, StoreUnavailable, TemporaryError, UsageError
+from varloop.context import Context, Resources
+from varloop.errors import (
+    EventError,
+    PermanentError,
+    StoreUnavailable,
+    TemporaryError,
+    UsageError,
+    VarloopError,
+)
 from varloop.events import Body, Event, RunFailed, Terminal, event_id
 from varloop.host.first_call import alone_at_first
+from varloop.host.observe import Observer
+from varloop.host.timeline import Timeline
 from varloop.journal import Call, Record, write_record
+from varloop.settings import Settings
+from varloop.store.layout import END, step_key
 from varloop.support.masking import mask
-from varloop.wire.codec import OWN_SOURCE, from_json, to_json
+from varloop.wire.codec import OWN_SOURCE, Types, from_json, to_json
 
-if TYPE_CHECKING:
-    from varloop.host.invoke import Invoker
-
-__all__ = ["Step"]
+__all__ = ["Desk", "Step"]
 
 log = logging.getLogger("varloop.host")
 
 
-class Step:
-    """One call of one function for one event."""
+@dataclass(frozen=True)
+class Desk:
+    """What a step needs of its host."""
 
-    def __init__(self, invoker: Invoker, function: Function, event: Event[Any], attempt: int) -> None:
-        self._invoker = invoker
-        self._function = function
-        self._event = event
+    resources: Resources
+    types: Types
+    host: str
+    """name of the process in timelines"""
+    settings: Settings
+    observer: Observer
+    timeline: Timeline
+
+
+class Step:
+    """One call of one function for one event. However often its outcome is asked for, the function is called once:
+    an outcome that could not be recorded waits here for the next attempt.
+    """
+
+    def __init__(self, desk: Desk, function: Function, event: Event[Any], attempt: int) -> None:
+        self.function = function
+        self.event = event
+        self.key = step_key(event.iteration, function.name, event.shard, event.shards)
+        self._desk = desk
         self._attempt = attempt
-        self._context = Context(invoker.resources, event, function.name)
-        self.events: tuple[Event[Any], ...] = ()
+        self._context = Context(desk.resources, event, function.name)
+        self._bodies: list[Body] | None = None
+        self._ended = 0.0
+        self._events: tuple[Event[Any], ...] | None = None
+
+    @property
+    def called(self) -> bool:
+        """Whether the function came back, or never will."""
+        return self._bodies is not None
+
+    def call(self) -> None:
+        """Call the function, unless that is done.
+
+        :raises TemporaryError: if it shall be called again later.
+        :raises EventError: if it does not accept the event.
+        """
+        if self.called:
+            return
+        desk, event = self._desk, self.event
+        started = desk.resources.clock.now()
+        desk.observer.calling(self.function, event)
+        self._bodies = self._returned()
+        self._ended = desk.resources.clock.now()
+        call = Call(self.function.name, event.iteration, started, self._ended, desk.host)
+        desk.timeline.note(event.run, call)
+        desk.observer.called(call, event)
+
+    def fail(self, error: PermanentError) -> None:
+        """End the run; the function is not called."""
+        self._bodies = [self._failure(error, error.hint)]
+        self._ended = self._desk.resources.clock.now()
+
+    def events(self) -> tuple[Event[Any], ...]:
+        """What is emitted."""
+        self.call()
+        if self._events is None:
+            try:
+                self._events = self._emitted(self._bodies or [])
+            except UsageError as error:  # bodies that no events can carry
+                self._events = self._emitted([self._failure(error, error.hint)])
+        return self._events
 
     def record(self, safe: Callable[[], bool]) -> bytes:
-        """Call the function and make the record of its outcome."""
-        self.call()
+        """The record of the outcome.
+
+        :param safe: see :meth:`Invoker.invoke`.
+        """
+        raws = [msgspec.Raw(to_json(event)) for event in self.events()]
         early = not safe()
-        raws = [msgspec.Raw(to_json(event)) for event in self.events]
-        calls = list(self._invoker.calls[self._event.run])
-        context = self._context
-        return write_record(
-            Record(events=raws, memory=context.memory, progress=context.reported, calls=calls, early=early)
+        record = Record(
+            events=raws,
+            memory=self._context.memory,
+            progress=self._context.reported,
+            calls=self._desk.timeline.of(self.event.run),
+            cause=self.event.call,
+            early=early,
         )
+        return write_record(record)
 
-    def call(self) -> tuple[Event[Any], ...]:
-        """Call the function; its events, or the run's failure."""
-        clock, event = self._invoker.resources.clock, self._event
-        started = clock.now()
-        bodies = self._bodies()
-        ended = clock.now()
-        try:
-            self._emit(bodies, ended)
-        except UsageError as error:  # a body that no event can carry
-            self._emit([self._failure(error)], ended)
-        self._note(Call(self._function.name, event.iteration, started, ended, self._invoker.host))
-        return self.events
-
-    def _emit(self, bodies: list[Body], now: float) -> None:
-        if any(isinstance(body, Terminal) for body in bodies):
-            self._end(bodies, now)
-        else:
-            self.events = tuple(self._envelope(body, now) for body in bodies)
-
-    def _note(self, call: Call) -> None:
-        """Keep a call for the next record of its run."""
-        calls, run = self._invoker.calls, self._event.run
-        if run not in calls:
-            calls[run] = deque(maxlen=self._invoker.CALLS)
-        calls[run].append(call)
-
-    def fail(self, error: PermanentError) -> tuple[Event[Any], ...]:
-        """End the run without calling the function."""
-        self._end([self._failure(error, error.hint)], self._invoker.resources.clock.now())
-        return self.events
-
-    def _bodies(self) -> list[Body]:
+    def _returned(self) -> list[Body]:
         """What the function returned, or why it could not."""
         try:
-            with alone_at_first(self._function):
-                return self._checked(self._function.handler(self._event, self._context))
+            with alone_at_first(self.function, self._desk.settings.first_call):
+                return self._checked(self.function.handler(self.event, self._context))
         except EventError:
             raise
         except TemporaryError as error:
-            if self._attempt < self._invoker.max_attempts or isinstance(error, StoreUnavailable):
+            if self._attempt <= self._retries or isinstance(error, StoreUnavailable):
                 raise  # a store that is away is no fault of the run
             return [self._failure(error, hint=f"gave up after {self._attempt} attempts; {error.hint}")]
         except PermanentError as error:
             return [self._failure(error, error.hint)]
         except Exception as error:
             log.error(
-                "%s failed, run %s\n%s", self._function.name, self._event.run, mask(traceback.format_exc())
+                "%s failed, run %s\n%s", self.function.name, self.event.run, mask(traceback.format_exc())
             )
-            return [
-                self._failure(error, hint="an unexpected error in the function; its log has the traceback")
-            ]
+            hint = "an unexpected error in the function; its log has the traceback"
+            return [self._failure(error, getattr(error, "hint", "") or hint)]
+
+    @property
+    def _retries(self) -> int:
+        own = self.function.retries
+        return self._desk.settings.retries if own is None else own
 
     def _checked(self, returned: Any) -> list[Body]:
         bodies = list(returned or ()) if isinstance(returned, Iterable | None) else [returned]
         for body in bodies:
-            if not isinstance(body, self._function.emits):
-                emits = ", ".join(kind.__name__ for kind in self._function.emits) or "nothing"
-                raise UsageError(f"{self._function.name} returned {type(body).__name__}, it emits {emits}")
+            if not isinstance(body, self.function.emits):
+                emits = ", ".join(kind.__name__ for kind in self.function.emits) or "nothing"
+                raise UsageError(f"{self.function.name} returned {type(body).__name__}, it emits {emits}")
         return bodies
 
     def _failure(self, error: Exception, hint: str = "") -> RunFailed:
-        detail = error.detail if isinstance(error, PermanentError | TemporaryError) else str(error)
+        detail = error.detail if isinstance(error, VarloopError) else str(error)
         return RunFailed(
             error=type(error).__name__,
             detail=mask(detail)[:2000],
             hint=mask(hint.removesuffix("; ")),
-            function=self._function.name,
+            function=self.function.name,
             faults=list(getattr(error, "faults", ())),
         )
 
-    def _end(self, bodies: list[Body], now: float) -> None:
-        """A run ends once: if it has ended otherwise, that is the outcome."""
-        terminal = next(body for body in bodies if isinstance(body, Terminal))
-        journal = self._invoker.resources.journal(self._event.run)
-        data = journal.once("end", lambda: to_json(self._envelope(terminal, now))).value
-        self.events = (from_json(data, self._invoker.pipelines.types),)
+    def _emitted(self, bodies: list[Body]) -> tuple[Event[Any], ...]:
+        """The events that carry bodies: several of one type are its shards. A run ends once: if it has ended
+        otherwise, that is the outcome.
+        """
+        if terminal := next((body for body in bodies if isinstance(body, Terminal)), None):
+            journal = self._desk.resources.journal(self.event.run)
+            data = journal.once(END, lambda: to_json(self._envelope(terminal, 0, 1))).value
+            return (from_json(data, self._desk.types),)
+        if len(bodies) == 1:
+            return (self._envelope(bodies[0], *self._place(type(bodies[0]), 0, 1)),)
+        counts, numbers = Counter(map(type, bodies)), Counter[type]()
+        events = []
+        for body in bodies:
+            kind = type(body)
+            events.append(self._envelope(body, *self._place(kind, numbers[kind], counts[kind])))
+            numbers[kind] += 1
+        return tuple(events)
 
-    def _envelope(self, body: Body, now: float) -> Event[Any]:
+    def _place(self, kind: type[Body], number: int, count: int) -> tuple[int, int]:
+        """Which shard of how many a body is."""
+        if self.event.shards == 1:
+            return number, count
+        if count > 1:
+            raise UsageError(
+                f"{self.function.name} returned {count} {kind.__name__} for one shard",
+                hint="what is a shard cannot be divided again",
+            )
+        if kind.advances:
+            raise UsageError(
+                f"{self.function.name} returned {kind.__name__} for one shard of {self.event.shards}",
+                hint="the next iteration begins when the shards of this one are gathered",
+            )
+        return self.event.shard, self.event.shards
+
+    def _envelope(self, body: Body, shard: int, shards: int) -> Event[Any]:
         """The event that carries a body."""
-        cause = self._event
+        cause = self.event
         iteration = cause.iteration + body.advances
-        data, encoded = self._invoker.resources.claims.deposit(body)
+        data, encoded = self._desk.resources.claims.deposit(body)
         return Event(
-            id=event_id(cause.pipeline, cause.run, iteration, body.type, encoded),
-            source=OWN_SOURCE + self._function.name,
+            id=event_id(cause.pipeline, cause.run, iteration, body.type, encoded, shard=shard, shards=shards),
+            source=OWN_SOURCE + self.function.name,
             run=cause.run,
             data=data,
-            time=round(now, 6),
+            time=round(self._ended, 6),
             pipeline=cause.pipeline,
             iteration=iteration,
+            shard=shard,
+            shards=shards,
+            origin=_digest(cause.call) if self.function.pure else "",
             traceparent=cause.traceparent,
             tracestate=cause.tracestate,
             encoded=encoded,
         )
+
+
+def _digest(call: str) -> str:
+    return hashlib.sha256(call.encode()).hexdigest()[:32]

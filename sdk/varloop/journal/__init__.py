@@ -16,7 +16,7 @@ from varloop.errors import CorruptObject, MissingObject
 from varloop.events import Memo
 from varloop.progress import Iteration
 from varloop.store import Store
-from varloop.store.layout import RUNS, iteration_of, journal_prefix
+from varloop.store.layout import END, RUNS, iteration_of, journal_prefix
 from varloop.support.cache import LruCache
 
 __all__ = ["Call", "Journal", "Once", "Record", "list_runs", "read_record", "write_record"]
@@ -45,6 +45,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """what the step reported, for people to see"""
     calls: list[Call] = []
     """this call, and earlier ones in the same process that left no record of their own"""
+    cause: str = ""
+    """identity of the call it is the record of, see :attr:`varloop.events.Event.call`; empty if for any"""
     early: bool = False
     """recorded before the event that led here was safe; the one before that was"""
 
@@ -67,6 +69,7 @@ class Journal:
         self._prefix = journal_prefix(run)
         self._recent: LruCache[str, bytes] = LruCache(self.CAPACITY)
         self._latest = -2
+        self._ended = False
 
     def once(self, key: str, compute: Callable[[], bytes], *, expect_new: bool = False) -> Once[bytes]:
         """Return the recorded bytes, or compute and record them.
@@ -77,11 +80,20 @@ class Journal:
         recorded = None if expect_new and key not in self._recent else self.find(key)
         if recorded is not None:
             return Once(recorded, False)
-        data = compute()
+        return self.add(key, compute())
+
+    def add(self, key: str, data: bytes) -> Once[bytes]:
+        """Record bytes, or return what somebody else recorded before."""
         if self._store.create(self._prefix + key, data):
             self._keep(key, data)
             return Once(data, True)
         return Once(self._known(key), False)
+
+    def expects(self, key: str) -> bool:
+        """Whether a record is most likely not there, by what this process knows: the run has not ended, and the newest
+        record is of the same iteration or the one before.
+        """
+        return not self._ended and key not in self._recent and self.reaches(iteration_of(key))
 
     def block(self, key: str, data: bytes) -> bool:
         """Record bytes under a key that somebody else may be about to record; True if this came first."""
@@ -137,6 +149,7 @@ class Journal:
 
     def _keep(self, key: str, data: bytes) -> None:
         self._recent[key] = data
+        self._ended = self._ended or key == END
         self._latest = max(self._latest, iteration_of(key))
 
 

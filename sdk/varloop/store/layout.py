@@ -4,8 +4,10 @@
 |---|---|
 | ``runs/<run>/submitted`` | the event that asked for the run |
 | ``runs/<run>/journal/<iteration>/<function>`` | the record of a step |
+| ``runs/<run>/journal/<iteration>/<function>@<k>of<n>`` | the record of a step's shard k of n |
 | ``runs/<run>/journal/<iteration>/<function>.<note>`` | what a step computed once for itself |
 | ``runs/<run>/journal/end`` | the event that ended the run |
+| ``runs/<run>/attempts/<iteration>/<function>/<number>`` | a call under way that may have killed a process before |
 | ``templates/<key>`` | a compiled circuit |
 | ``objects/<sha256>`` | a large body |
 """
@@ -18,6 +20,7 @@ __all__ = [
     "END",
     "OBJECTS",
     "RUNS",
+    "attempt_key",
     "function_of",
     "is_step",
     "iteration_of",
@@ -56,9 +59,18 @@ def iteration_prefix(iteration: int) -> str:
     return f"{iteration:06d}/"
 
 
-def step_key(iteration: int, function: str) -> str:
+def step_key(iteration: int, function: str, shard: int = 0, shards: int = 1) -> str:
     """Key of a step's record, relative to the run's journal."""
-    return f"{iteration_prefix(iteration)}{function}"
+    part = "" if shards == 1 else f"@{shard}of{shards}"
+    return f"{iteration_prefix(iteration)}{function}{part}"
+
+
+def attempt_key(run: str, step: str, number: int) -> str:
+    """Where a step's call is marked that may have killed a process before.
+
+    :param step: key of the step's record, relative to the run's journal.
+    """
+    return f"{RUNS}{run}/attempts/{step}/{number}"
 
 
 def iteration_of(key: str) -> int:
@@ -69,7 +81,7 @@ def iteration_of(key: str) -> int:
 
 def function_of(key: str) -> str:
     """Function whose record or note lies under a key of the journal."""
-    return key.partition("/")[2].partition(".")[0]
+    return key.partition("/")[2].partition(".")[0].partition("@")[0]
 
 
 def is_step(key: str) -> bool:

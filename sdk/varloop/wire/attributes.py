@@ -30,6 +30,9 @@ __all__ = [
 MAX_BYTES = 8 * 2**20
 """largest event accepted from the wire; larger data belongs in the store, by claim check"""
 
+ITERATIONS, SHARDS = 10**6, 10**4
+"""how many of them a run, and an iteration, can have"""
+
 OWN_SOURCE = "varloop/"
 _SCHEMA = "urn:varloop:schema:"
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -53,6 +56,9 @@ class Wire(msgspec.Struct, kw_only=True, omit_defaults=True):
     partitionkey: str = ""
     pipeline: str = ""
     iteration: int | str = 0
+    shard: int | str = 0
+    shards: int | str = 1
+    origin: str = ""
     traceparent: str = ""
     tracestate: str = ""
     dataref: str = ""
@@ -97,6 +103,7 @@ def decode_body(type: str, data: bytes | msgspec.Raw, types: Types = BODIES) -> 
 def attributes_of(event: Event[Body]) -> dict[str, Any]:
     """CloudEvents attributes of an event, all but ``iteration``; empty ones are left out on the wire."""
     own = event.type.startswith(PREFIX)
+    part = {"shard": str(event.shard), "shards": str(event.shards)} if event.shards > 1 else {}
     return {
         "specversion": "1.0",
         "id": event.id,
@@ -108,9 +115,11 @@ def attributes_of(event: Event[Body]) -> dict[str, Any]:
         "dataschema": f"{_SCHEMA}{VERSION}:{event.type.removeprefix(PREFIX)}" if own else "",
         "partitionkey": event.run,
         "pipeline": event.pipeline,
+        "origin": event.origin,
         "traceparent": event.traceparent,
         "tracestate": event.tracestate,
         "dataref": event.data.ref if isinstance(event.data, Claim) else "",
+        **part,
     }
 
 
@@ -155,6 +164,7 @@ def event_of(wire: Wire, types: Types) -> Event[Body]:
         raw = bytes(wire.data)
         foreign(bytes.decode, raw)  # all of it, also what no field reads: it is handed on as it is
         body = decode_body(wire.type, raw, types)
+    shards = _integer("shards", wire.shards, 1, SHARDS)
     event = Event(
         id=wire.id,
         source=wire.source,
@@ -162,14 +172,18 @@ def event_of(wire: Wire, types: Types) -> Event[Body]:
         data=body,
         time=_time(wire.time),
         pipeline=wire.pipeline or "default",
-        iteration=_integer(wire.iteration),
+        iteration=_integer("iteration", wire.iteration, 0, ITERATIONS - 1),
+        shard=_integer("shard", wire.shard, 0, shards - 1),
+        shards=shards,
+        origin=wire.origin,
         traceparent=wire.traceparent,
         tracestate=wire.tracestate,
         encoded=raw,
     )
     if not RUN_ID.fullmatch(event.run):
         raise SchemaError(f"{event.run[:120]!r} is not a run id", hint=f"it must match {RUN_ID.pattern}")
-    expected = event_id(event.pipeline, event.run, event.iteration, event.type, raw)
+    part = {"shard": event.shard, "shards": event.shards}
+    expected = event_id(event.pipeline, event.run, event.iteration, event.type, raw, **part)
     if wire.source.startswith(OWN_SOURCE) and event.id != expected:
         raise SchemaError(f"event {event.id[:64]} was altered on its way: its id does not match its content")
     return event
@@ -180,7 +194,7 @@ def _check(wire: Wire) -> None:
         raise SchemaError(f"CloudEvents version {wire.specversion[:16]!r} is not supported, only 1.0")
     if wire.datacontenttype.partition(";")[0].strip() not in _JSON_TYPES:
         raise SchemaError(f"data of type {wire.datacontenttype[:64]!r}, expected application/json")
-    if max(map(len, (wire.id, wire.source, wire.type, wire.pipeline, wire.traceparent))) > 256:
+    if max(map(len, (wire.id, wire.source, wire.type, wire.pipeline, wire.origin, wire.traceparent))) > 256:
         raise SchemaError("a CloudEvents attribute is longer than 256 characters")
     if any(map(_CONTROL.search, (wire.id, wire.source, wire.type, wire.pipeline, wire.traceparent))):
         raise SchemaError("a CloudEvents attribute holds a control character")
@@ -205,11 +219,11 @@ def _time(text: str) -> float:
     return seconds
 
 
-def _integer(text: int | str) -> int:
+def _integer(name: str, text: int | str, least: int, most: int) -> int:
     try:
         value = int(text)
     except ValueError as error:
-        raise SchemaError(f"iteration {text!r:.64} is not an integer") from error
-    if not 0 <= value < 10**6:
-        raise SchemaError(f"iteration {value} is not in 0 … 999999")
+        raise SchemaError(f"{name} {text!r:.64} is not an integer") from error
+    if not least <= value <= most:
+        raise SchemaError(f"{name} {value} is not in {least} … {most}")
     return value

@@ -17,6 +17,7 @@ from varloop.context import Resources
 from varloop.errors import PermanentError, TemporaryError
 from varloop.events import Body, Event
 from varloop.host.invoke import Invoker, Outcome, Verdict
+from varloop.settings import Settings
 from varloop.wire.attributes import OWN_SOURCE
 
 __all__ = ["Direct", "WorkerThread"]
@@ -50,13 +51,15 @@ class WorkerThread:
         resources: Resources,
         number: int,
         at_home: Callable[[Event[Body]], bool],
+        *,
+        settings: Settings | None = None,
     ) -> None:
         self.bus = bus
         self._pipelines = pipelines
         self._at_home = at_home
         self.inbox: Inbox[KafkaDelivery | Direct] = Inbox(time.monotonic)
         host = f"{socket.gethostname()}/{os.getpid()}"
-        self._invoker = Invoker(pipelines, resources, host=host)
+        self._invoker = Invoker(pipelines, resources, host=host, settings=settings)
         self.in_hand: dict[str, Direct] = {}
         self._refused: dict[str, PermanentError] = {}
         """events whose outcome no broker will ever take, by id"""

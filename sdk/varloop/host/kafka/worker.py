@@ -24,6 +24,7 @@ from varloop.host.kafka.watch import Watch
 from varloop.host.pipelines import load_pipelines
 from varloop.host.probes import Probes
 from varloop.quantum.sandbox import Sandbox
+from varloop.settings import Settings
 from varloop.store import Store, open_store
 
 __all__ = ["Worker", "WorkerEnded", "run_worker"]
@@ -61,6 +62,7 @@ class Worker:
         concurrency: int = 1,
         fusion: bool = True,
         instance: str = "",
+        settings: Settings | None = None,
     ) -> None:
         if concurrency < 1:
             raise UsageError(f"a worker with {concurrency} threads does nothing", hint="at least one")
@@ -77,6 +79,7 @@ class Worker:
                 Resources(store, types=pipelines.types, load=self.sandbox.load),
                 number,
                 self._at_home,
+                settings=settings,
             )
             for number in range(concurrency)
         ]
