@@ -32,6 +32,7 @@ __all__ = [
     "is_binary",
     "num_qubits",
     "observable",
+    "parameter_names",
     "terms",
     "varying",
 ]
@@ -181,6 +182,13 @@ def ansatz(spec: RunSpec, load: Load = load) -> QuantumCircuit:
     if not is_binary(spec.problem):
         raise SpecError(["circuit: missing; an energy problem needs an ansatz"])
     return _qaoa(spec.problem)
+
+
+def parameter_names(spec: RunSpec, load: Load = load) -> list[str]:
+    """Names of a run's parameters, in their order: those of its circuit, or γ and β of each layer of QAOA."""
+    if spec.circuit is None and is_binary(spec.problem):
+        return [f"{letter}[{layer}]" for letter in "γβ" for layer in range(spec.problem.layers)]
+    return [parameter.name for parameter in ansatz(spec, load).parameters]
 
 
 def _qaoa(problem: Binary) -> QuantumCircuit:

@@ -107,9 +107,7 @@ def _distances(found: Sequence[Iteration], distances: Sequence[float], lowest: f
 
 def _drawing(title: str, *children: Html) -> Html:
     return el(
-        "div",
-        el("svg", el("title", title), *children, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", class_="plot"),
-        class_="scroll",
+        "svg", el("title", title), *children, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", class_="plot"
     )
 
 

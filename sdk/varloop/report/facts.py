@@ -12,8 +12,8 @@ import msgspec
 
 from varloop.context import Resources
 from varloop.errors import VarloopError
-from varloop.events import CircuitEncoded, CircuitExecuted, Job, Request
-from varloop.journal import Call, list_runs
+from varloop.events import CircuitEncoded, CircuitExecuted, Job, Request, RunCompleted
+from varloop.journal import Call
 from varloop.runs import Iteration, RunState, StoredRun
 from varloop.spec import digest
 from varloop.store.layout import function_of, iteration_prefix, template_key
@@ -62,8 +62,6 @@ class TemplateFacts(msgspec.Struct, frozen=True, kw_only=True):
     """as it lies in the store"""
     jobs: int
     """of this run that used it"""
-    runs: int
-    """in this store that used it"""
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +73,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     calls: list[Call]
     jobs: list[Ran]
     templates: list[TemplateFacts]
+    parameters: list[str]
+    """names of the result's parameters; empty if it has none, or they could not be read"""
     ended: float | None
     """seconds since the epoch; None if the run has not ended"""
     digests: dict[str, str]
@@ -102,6 +102,7 @@ def gather(resources: Resources, run: str) -> Facts:
         calls=stored.calls(),
         jobs=sorted(_jobs(resources, run, notes), key=lambda each: each.started),
         templates=list(_templates(resources, run, notes)),
+        parameters=_parameters(resources, state, notes),
         ended=end.time if end else None,
         digests=_digests(resources, state, notes),
         versions=_versions(),
@@ -185,7 +186,6 @@ def _template(resources: Resources, run: str, key: str, jobs: int) -> TemplateFa
 
     template = Template.from_bytes(data, Objective(resources.spec(run).problem))
     circuits = template.circuits
-    sharing = sum(key in _template_keys(resources, other) for other in list_runs(resources.store))
     return TemplateFacts(
         key=key,
         mode=template.mode,
@@ -198,8 +198,20 @@ def _template(resources: Resources, run: str, key: str, jobs: int) -> TemplateFa
         gates=dict(circuits[0].count_ops()),
         bytes=len(data),
         jobs=jobs,
-        runs=sharing,
     )
+
+
+def _parameters(resources: Resources, state: RunState, notes: list[str]) -> list[str]:
+    if not (isinstance(state.outcome, RunCompleted) and state.outcome.parameters):
+        return []
+    from varloop.quantum.problems import parameter_names
+
+    try:
+        names = parameter_names(resources.spec(state.run), resources.load)
+    except VarloopError as error:
+        notes.append(mask(f"the parameters' names could not be read: {error}"))
+        return []
+    return names if len(names) == len(state.outcome.parameters) else []
 
 
 def _digests(resources: Resources, state: RunState, notes: list[str]) -> dict[str, str]:

@@ -141,7 +141,7 @@ def _template(found: TemplateFacts) -> Html:
         ("parameters", f"{found.parameters}, in {count(found.angles, 'angle')}"),
         ("measured by", modes.get(found.mode, found.mode)),
         ("in the store", f"{found.bytes / 1024:.1f} KiB"),
-        ("compiled once for", f"{count(found.jobs, 'job')} here, {count(found.runs, 'run')} in this store"),
+        ("compiled once for", count(found.jobs, "job")),
     ]
     return join(
         facts_list(rows),
@@ -161,9 +161,10 @@ def parameters(facts: Facts) -> Html:
     if not isinstance(outcome, RunCompleted):
         return Html()
     values = outcome.parameters
+    names = facts.parameters or [str(k) for k in range(len(values))]
     most = max([0.05, *map(abs, values)])
     rows = []
-    for k, value in enumerate(values[:ROWS]):
+    for name, value in zip(names[:ROWS], values, strict=False):
         width = 100 * abs(value) / most
         start = 100.0 if value >= 0 else 100 - width
         bar = el(
@@ -174,7 +175,7 @@ def parameters(facts: Facts) -> Html:
             aria_hidden="true",
             class_="spark",
         )
-        rows.append((str(k), fixed(value, 6), bar))
+        rows.append((name, fixed(value, 6), bar))
     more = f" The first {ROWS} of {len(values)}." if len(values) > ROWS else ""
     return section(
         "parameters",

@@ -111,23 +111,19 @@ def _drawing(title: str, axis: Time, calls: Sequence[Call], jobs: Sequence[Ran],
     )
     clip = f"clip-{more or 'one'}"
     return el(
-        "div",
-        el(
-            "svg",
-            el("title", title),
-            el("clipPath", el("rect", x=LEFT, y=0, width=WIDTH - RIGHT - LEFT, height=bottom), id=clip),
-            [_lane(name, place) for name, place in lanes.items()],
-            el("g", moving, clip_path=f"url(#{clip})"),
-            el("g", _marks(axis, bottom), class_="marks"),
-            el("g", _gaps(axis, bottom), class_="gaps"),
-            viewBox=f"0 0 {WIDTH} {height}",
-            role="img",
-            class_=f"lanes {more}".strip(),
-            data_left=LEFT,
-            data_right=WIDTH - RIGHT,
-            data_pieces=_pieces(axis),
-        ),
-        class_="scroll",
+        "svg",
+        el("title", title),
+        el("clipPath", el("rect", x=LEFT, y=0, width=WIDTH - RIGHT - LEFT, height=bottom), id=clip),
+        [_lane(name, place) for name, place in lanes.items()],
+        el("g", moving, clip_path=f"url(#{clip})"),
+        el("g", _marks(axis, bottom), class_="marks"),
+        el("g", _gaps(axis, bottom), class_="gaps"),
+        viewBox=f"0 0 {WIDTH} {height}",
+        role="img",
+        class_=f"lanes {more}".strip(),
+        data_left=LEFT,
+        data_right=WIDTH - RIGHT,
+        data_pieces=_pieces(axis),
     )
 
 
