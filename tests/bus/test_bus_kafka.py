@@ -26,7 +26,7 @@ SUBMITTED = RunSubmitted.type
 @pytest.fixture
 def cluster() -> Cluster:
     """With the topic of a bus."""
-    return Cluster({"t": 4, "t.dead": 1})
+    return Cluster({"t": 4, "t.dead-letters": 1})
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def test_what_no_group_takes_is_looked_after_by_one(
 
     (letter,) = kafka.dead_letters()
     assert (letter.function, letter.error) == ("g", "SchemaError")
-    assert len(cluster.scan("t.dead")) == 1
+    assert len(cluster.scan("t.dead-letters")) == 1
     assert member.poll(0.0) is None
 
 
@@ -200,13 +200,13 @@ def test_a_burial_that_fails_is_tried_again(cluster: Cluster, kafka: KafkaBus, m
 
     def refuse(topic: str) -> bool:
         tried.append(topic)
-        return tried.count("t.dead") in (1, 2)
+        return tried.count("t.dead-letters") in (1, 2)
 
     cluster.refuse = refuse
     cluster.send("t", b"k", b"\xff", [], lambda error: None)
 
     until(kafka.dead_letters)
-    assert tried.count("t.dead") == 3
+    assert tried.count("t.dead-letters") == 3
     until(lambda: sum(cluster.committed["t.g"].values()) == 1)
 
 
@@ -409,7 +409,7 @@ def test_an_acknowledgement_is_not_waited_for_without_end(
 
 def test_a_missing_topic_is_a_usage_error() -> None:
     """Joining on a topic that was never made says how to make it."""
-    with pytest.raises(UsageError, match="varloop topics apply"):
+    with pytest.raises(UsageError, match="varloop setup"):
         bus_on(Cluster({})).consumer("g", [RunSubmitted.type])
 
 
@@ -417,7 +417,7 @@ def test_topics_are_made_and_mended(monkeypatch: pytest.MonkeyPatch) -> None:
     """Applying changes what differs and nothing else; a dry run only tells; partitions are never removed."""
     cluster = Cluster({})
     monkeypatch.setattr("varloop.bus.kafka._driver", lambda settings: cluster)
-    made = ["create t with 3 partitions", "create t.dead with 1 partitions"]
+    made = ["create t with 3 partitions", "create t.dead-letters with 1 partitions"]
     assert apply_topics(URL, partitions=3, dry_run=True) == made
     assert cluster.logs == {}
     assert apply_topics(URL, partitions=3) == made
@@ -426,7 +426,7 @@ def test_topics_are_made_and_mended(monkeypatch: pytest.MonkeyPatch) -> None:
     assert apply_topics(URL, partitions=4, retention_hours=1) == [
         "give t 4 partitions instead of 3",
         "set retention.ms of t to 3600000",
-        "set retention.ms of t.dead to 14400000",
+        "set retention.ms of t.dead-letters to 14400000",
     ]
     assert apply_topics(URL, partitions=4, retention_hours=1) == []
     assert cluster.partitions("t") == 4
@@ -437,10 +437,10 @@ def test_the_dead_letters_take_larger_records_than_the_events(monkeypatch: pytes
     cluster = Cluster({})
     monkeypatch.setattr("varloop.bus.kafka._driver", lambda settings: cluster)
     apply_topics(URL)
-    assert cluster.config("t.dead")["max.message.bytes"] == str(LARGEST + ROOM)
+    assert cluster.config("t.dead-letters")["max.message.bytes"] == str(LARGEST + ROOM)
 
     cluster.configure("t", {"max.message.bytes": "5000000"})
-    assert apply_topics(URL) == [f"set max.message.bytes of t.dead to {5_000_000 + ROOM}"]
+    assert apply_topics(URL) == [f"set max.message.bytes of t.dead-letters to {5_000_000 + ROOM}"]
     assert apply_topics(URL) == []
     assert cluster.config("t")["max.message.bytes"] == "5000000"
 

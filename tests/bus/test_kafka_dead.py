@@ -21,7 +21,7 @@ LIMIT = 100_000
 @pytest.fixture
 def cluster() -> Cluster:
     """With topics of equal limits, as somebody makes them who knows nothing of dead letters."""
-    cluster = Cluster({"t": 1, "t.dead": 1})
+    cluster = Cluster({"t": 1, "t.dead-letters": 1})
     for topic in cluster.logs:
         cluster.configure(topic, {"max.message.bytes": str(LIMIT)})
     return cluster
@@ -48,7 +48,7 @@ def buried(cluster: Cluster, kafka: KafkaBus) -> KafkaLetter:
     with cluster.news:
         assert cluster.news.wait_for(lambda: cluster.committed["t.g"].get(0) == 1, timeout=10)
     member.close()
-    assert len(cluster.scan("t.dead")) == 1
+    assert len(cluster.scan("t.dead-letters")) == 1
     (letter,) = kafka.dead_letters()
     return letter
 
@@ -59,7 +59,7 @@ HEADERS = (("ce_type", b"dev.varloop.never"), ("ce_traceparent", b"00-1"))
 
 def test_a_record_of_the_largest_size_is_buried_whole(cluster: Cluster, kafka: KafkaBus) -> None:
     """Where the dead letters have room for it, a record as large as can be lies there byte for byte."""
-    cluster.configure("t.dead", {"max.message.bytes": str(LIMIT + ROOM)})
+    cluster.configure("t.dead-letters", {"max.message.bytes": str(LIMIT + ROOM)})
     publish(cluster, LARGE, headers=HEADERS)
 
     letter = buried(cluster, kafka)

@@ -195,7 +195,7 @@ def test_what_nobody_can_use_is_set_aside_with_the_reason(
     list(server.stream("mine"))
 
     store = server.service.store
-    (letter,) = [json.loads(store.get(key)) for key in store.keys("dead/")]
+    (letter,) = [json.loads(store.get(key)) for key in store.keys("dead-letters/")]
     assert "no such run" in letter["reason"]
     assert letter["event"]["id"] == "c"
     assert "is set aside" in caplog.text

@@ -8,7 +8,8 @@ import pytest
 from bus.bus_contract import CANCEL, BusContract, cancel
 from varloop.bus import Bus, DeadLetter
 from varloop.events import BODIES
-from varloop.host.server.bus import DEAD, INBOX, KEPT, LiveBus
+from varloop.host.server.bus import INBOX, KEPT, LiveBus
+from varloop.store.layout import DEAD_LETTERS
 from varloop.store.memory import MemoryStore
 from varloop.support.clock import SystemClock
 
@@ -67,4 +68,4 @@ def test_every_dead_letter_is_stored_and_few_are_at_hand() -> None:
         delivery.dead("bad", "SchemaError")
 
     assert len(bus.dead_letters) == KEPT
-    assert len(list(store.keys(DEAD))) == KEPT + 5
+    assert len(list(store.keys(DEAD_LETTERS))) == KEPT + 5

@@ -44,7 +44,7 @@ class Site:
     """A cluster, a store and a toy, and the workers of a test."""
 
     def __init__(self) -> None:
-        self.cluster = Cluster({"t": 4, "t.dead": 1})
+        self.cluster = Cluster({"t": 4, "t.dead-letters": 1})
         self.store = MemoryStore()
         self.toy = Toy(iterations=4)
         self.workers: list[Worker] = []
@@ -387,7 +387,7 @@ def test_a_forged_end_is_a_dead_letter_once(site: Site) -> None:
 
     until(site.settled)
     assert [letter.function for letter in site.bus.dead_letters()] == ["encode", "encode"]
-    assert len(site.cluster.scan("t.dead")) == 2
+    assert len(site.cluster.scan("t.dead-letters")) == 2
     assert isinstance(site.end("r"), RunCompleted)
 
 
@@ -423,8 +423,8 @@ def broken_by(site: Site, monkeypatch: pytest.MonkeyPatch, harm: str) -> None:
             monkeypatch.setattr(site.cluster, "partitions", refuse)
         case "no topic t":
             del site.cluster.logs["t"]
-        case "no topic t.dead":
-            del site.cluster.logs["t.dead"]
+        case "no topic t.dead-letters":
+            del site.cluster.logs["t.dead-letters"]
         case "unreadable record":
             for readers in site.cluster.groups.values():
                 readers[0].poll = refuse  # type: ignore[method-assign]
@@ -438,7 +438,7 @@ def broken_by(site: Site, monkeypatch: pytest.MonkeyPatch, harm: str) -> None:
 HARMS = {
     "no broker": "no broker",
     "no topic t": "there is no topic t",
-    "no topic t.dead": "there is no topic t.dead",
+    "no topic t.dead-letters": "there is no topic t.dead-letters",
     "unreadable record": "unreadable record",
     "store reads": "AccessDenied",
     "store writes": "AccessDenied",
@@ -533,8 +533,8 @@ def test_a_call_that_does_not_end_is_left(site: Site) -> None:
 
 def test_a_worker_needs_a_place_for_dead_letters(site: Site) -> None:
     """Without their topic a worker does not start, and says how to make it; nothing has joined a group."""
-    del site.cluster.logs["t.dead"]
-    with pytest.raises(UsageError, match=r"no topic t\.dead.*varloop topics apply"):
+    del site.cluster.logs["t.dead-letters"]
+    with pytest.raises(UsageError, match=r"no topic t\.dead-letters.*varloop setup"):
         site.start()
     assert not any(site.cluster.groups.values())
 

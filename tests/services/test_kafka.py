@@ -64,7 +64,7 @@ def test_topics_are_made_and_mended(url: str, kafka: KafkaBus) -> None:
     assert told == [
         f"give {topic} 6 partitions instead of 4",
         f"set retention.ms of {topic} to 7200000",
-        f"set retention.ms of {topic}.dead to 28800000",
+        f"set retention.ms of {topic}.dead-letters to 28800000",
     ]
     assert apply_topics(url, **wish) == told
     eventually(lambda: apply_topics(url, **wish, dry_run=True) == [])
@@ -76,7 +76,7 @@ def test_a_topic_that_is_not_there_is_not_made(url: str) -> None:
     """Publishing to or joining on a topic that nobody made is a usage error, and does not make it."""
     other = KafkaBus(url + "-not-made")
     for attempt in (lambda: other.publish(cancel("r")), lambda: other.consumer("g", [CANCEL])):
-        with pytest.raises(UsageError, match="varloop topics apply"):
+        with pytest.raises(UsageError, match="varloop setup"):
             attempt()
     assert other.driver.partitions(other.settings.topic) == 0
     other.close()

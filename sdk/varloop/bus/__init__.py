@@ -12,7 +12,7 @@ import msgspec
 
 from varloop.events import Body, Event
 
-__all__ = ["Bus", "Consumer", "DeadLetter", "Delivery"]
+__all__ = ["Bus", "Consumer", "DeadLetter", "Delivery", "Letter"]
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +26,23 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     event: Event[Body] | None = None
     """None if the bytes could not be decoded"""
     raw: bytes = b""
+
+
+class Letter(DeadLetter, frozen=True, kw_only=True):
+    """A dead letter that lies somewhere, to be looked at and replayed."""
+
+    id: str
+    """where it lies"""
+    time: float = 0.0
+    """when it was given up, seconds since the epoch; 0 if nobody noted it"""
+    trace: str = ""
+    """its W3C ``traceparent``"""
+    headers: tuple[tuple[str, bytes], ...] = ()
+    """of its message, as they came"""
+    size: int = 0
+    """bytes of its value"""
+    sha256: str = ""
+    """of a value that was too large to be kept, in hexadecimal; ``raw`` is empty then"""
 
 
 class Delivery(Protocol):

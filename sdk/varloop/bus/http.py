@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http.client import HTTPException
 
 from varloop.errors import EventError, TemporaryError, UsageError
@@ -39,14 +40,25 @@ class HttpPublisher:
         :raises TemporaryError: if it does not answer or cannot take it now.
         """
         for event in events:
-            headers, body = to_http(event)
-            headers |= {**self._headers, "content-length": str(len(body))}
-            try:
-                status, _ = self._post(headers, body)
-            except (OSError, HTTPException) as error:
-                raise TemporaryError(f"{self.url} does not answer: {error}", run=event.run) from error
-            if not 200 <= status < 300:
-                raise self._refused(status, event)
+            self.post(*to_http(event), run=event.run)
+
+    def post(self, headers: Mapping[str, str], body: bytes, run: str = "") -> None:
+        """Post a message as it is; on return the receiver has it.
+
+        :param run: the run it belongs to, if one is known.
+        :raises EventError: if the receiver refuses it for good.
+        :raises TemporaryError: if it does not answer or cannot take it now.
+        """
+        sent = {**headers, **self._headers, "content-length": str(len(body))}
+        try:
+            status, _ = self._post(sent, body)
+        except (OSError, HTTPException) as error:
+            raise TemporaryError(f"{self.url} does not answer: {error}", run=run) from error
+        if status >= 500 or status in LATER:
+            raise TemporaryError(f"{self.url} answered {status}", run=run)
+        if not 200 <= status < 300:
+            kind = headers.get("ce-type", "an event without a type")
+            raise EventError(f"{self.url} refuses {kind}: {status}", run=run)
 
     def _post(self, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
         """Post an event; once more where a connection was cut, as kept ones are when the receiver restarts."""
@@ -57,8 +69,3 @@ class HttpPublisher:
         except (OSError, HTTPException):
             self._connections.close()
             return self._connections.send("POST", self._path, headers, body)
-
-    def _refused(self, status: int, event: Event[Body]) -> Exception:
-        if status >= 500 or status in LATER:
-            return TemporaryError(f"{self.url} answered {status}", run=event.run)
-        return EventError(f"{self.url} refuses {event.type}: {status}", run=event.run)

@@ -11,11 +11,12 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from os import PathLike, fspath
+from pathlib import Path
 
 from varloop.errors import CorruptObject, MissingObject, PermanentError, UsageError
 from varloop.store.layout import object_key
 
-__all__ = ["Store", "open_store"]
+__all__ = ["Store", "open_store", "set_up"]
 
 _SEAL = 33  # 32 bytes of SHA-256 and a newline
 _PART = re.compile(r"(?!\.{1,2}$|\.partial-)[^/\x00-\x1f\x7f\\]+")
@@ -120,6 +121,31 @@ def _valid(key: str) -> str:
 
 def _seal(data: bytes) -> bytes:
     return hashlib.sha256(data).digest() + b"\n" + data
+
+
+def set_up(url: str, *, dry_run: bool = False) -> list[str]:
+    """Make a store what it should be: a bucket or folder that is not there is created.
+
+    :return: what was done, or would be.
+    :raises UsageError: if it cannot be used, or never lasts.
+    """
+    scheme, separator, rest = url.partition(":")
+    if scheme == "s3":
+        from varloop.store.s3 import S3Store
+
+        store = S3Store(url, missing="report" if dry_run else "create")
+        store.close()
+        return [f"create bucket {store.bucket}"] if store.is_new else []
+    if scheme != "folder" and separator:
+        raise UsageError(
+            f"there is nothing to set up at {url}", hint="s3://BUCKET/PREFIX?endpoint=URL or a folder"
+        )
+    folder = Path(rest if separator else url)
+    if folder.is_dir():
+        return []
+    if not dry_run:
+        folder.mkdir(parents=True)
+    return [f"create folder {folder}"]
 
 
 def open_store(url: str | PathLike[str]) -> Store:

@@ -10,6 +10,7 @@
 | ``runs/<run>/attempts/<iteration>/<function>/<number>`` | a call under way that may have killed a process before |
 | ``templates/<key>`` | a compiled circuit |
 | ``objects/<sha256>`` | a large body |
+| ``dead-letters/<sha256>`` | an event that ``varloop serve`` could not accept, and why |
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 import hashlib
 
 __all__ = [
+    "DEAD_LETTERS",
     "END",
     "OBJECTS",
     "RUNS",
@@ -35,6 +37,7 @@ __all__ = [
 
 RUNS = "runs/"
 OBJECTS = "objects/"
+DEAD_LETTERS = "dead-letters/"
 END = "end"
 """key of a run's end, relative to its journal"""
 

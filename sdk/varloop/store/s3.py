@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from http.client import HTTPException
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 from urllib.parse import SplitResult, parse_qsl, quote, urlsplit
 from xml.etree import ElementTree
 
@@ -34,6 +34,7 @@ except ImportError as missing:
 
 __all__ = ["S3Store"]
 
+Missing = Literal["refuse", "create", "report"]
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -65,13 +66,16 @@ class S3Store(Store):
     A create is never repeated once it may have reached the server: repeated, it could find its own object
     and take it for somebody else's.
 
+    :param missing: what to do about a bucket that is not there; ``is_new`` says whether it was not.
     :raises UsageError: if the URL, the credentials or the bucket are wrong, or the server ignores conditions.
     :raises StoreUnavailable: if the server does not answer.
     """
 
-    def __init__(self, url: str, environment: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self, url: str, environment: Mapping[str, str] = os.environ, *, missing: Missing = "refuse"
+    ) -> None:
         self.url, parts, options = _parse(url)
-        self._bucket, self._prefix = parts.netloc, parts.path.strip("/")
+        self.bucket, self._prefix = parts.netloc, parts.path.strip("/")
         self._prefix += "/" if self._prefix else ""
         self._region = options.get("region") or environment.get("AWS_REGION", "us-east-1")
         self._encryption = _encryption(options)
@@ -96,7 +100,11 @@ class S3Store(Store):
             http_client=self._pool,
         )
         try:
-            self._probe()
+            self.is_new = missing != "refuse" and not self._call(self._client.bucket_exists, self.bucket)
+            if self.is_new and missing == "create":
+                self._call(self._client.make_bucket, self.bucket, self._region)
+            if not (self.is_new and missing == "report"):
+                self._probe()
         except BaseException:
             self.close()
             raise
@@ -109,7 +117,7 @@ class S3Store(Store):
 
     def _read(self, key: str) -> bytes | None:
         try:
-            response = self._call(self._client.get_object, self._bucket, self._prefix + key)
+            response = self._call(self._client.get_object, self.bucket, self._prefix + key)
         except _Absent:
             return None
         try:
@@ -127,19 +135,19 @@ class S3Store(Store):
 
     def _delete(self, key: str) -> None:
         try:
-            self._call(self._client.remove_object, self._bucket, self._prefix + key)
+            self._call(self._client.remove_object, self.bucket, self._prefix + key)
         except _Absent:
             return
 
     def _keys(self, prefix: str) -> Iterator[str]:
-        found = self._client.list_objects(self._bucket, self._prefix + prefix, recursive=True)
+        found = self._client.list_objects(self.bucket, self._prefix + prefix, recursive=True)
         while (item := self._call(next, found, None)) is not None:
             if not item.is_dir:
                 yield item.object_name.removeprefix(self._prefix)
 
     def _put(self, key: str, sealed: bytes, condition: dict[str, str]) -> bool:
         """Write an object by a request of our own: the client has no argument for conditions."""
-        path = f"/{self._bucket}/{quote(self._prefix + key, safe='/')}"
+        path = f"/{self.bucket}/{quote(self._prefix + key, safe='/')}"
         target = SplitResult(self._endpoint.scheme, self._endpoint.netloc, path, "", "")
         digest = hashlib.sha256(sealed).hexdigest()
         now = datetime.now(UTC)
@@ -235,9 +243,9 @@ def _refused(url: str, status: int, detail: str) -> VarloopError:
     if status in HOPELESS:
         return PermanentError(text)
     if status in (401, 403, 404):
-        return _Refused(
-            text, retry_after=5.0, hint="check the bucket, its policy, the credentials and the clock"
-        )
+        absent = "NoSuchBucket" in detail
+        hint = "varloop setup" if absent else "check the bucket, its policy, the credentials and the clock"
+        return _Refused(text, retry_after=5.0, hint=hint)
     return StoreUnavailable(text)
 
 

@@ -1,7 +1,7 @@
 """The bus on Apache Kafka: one topic, one consumer group per function, CloudEvents in Kafka's binary mode.
 
 Records have the run id as their key, so that a run's events stay in one partition. A group commits an
-offset when all records before it are dealt with; what could not be accepted lies in ``TOPIC.dead``.
+offset when all records before it are dealt with; what could not be accepted lies in ``TOPIC.dead-letters``.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class KafkaBus:
     def _there(self, topic: str) -> int:
         partitions = self.driver.partitions(topic)
         if not partitions:
-            raise UsageError(f"{self.url}: there is no topic {topic}", hint="varloop topics apply")
+            raise UsageError(f"{self.url}: there is no topic {topic}", hint="varloop setup")
         return partitions
 
     def publish(self, *events: Event[Body]) -> None:
@@ -115,7 +115,11 @@ class KafkaBus:
         self._send(self.settings.dead, *dead.copy(record, letter, whole), done)
 
     def dead_letters(self) -> list[KafkaLetter]:
-        """All dead letters that were not replayed, oldest first."""
+        """All dead letters that were not replayed, oldest first.
+
+        :raises UsageError: if their topic is not there.
+        """
+        self._there(self.settings.dead)
         return dead.letters(self.driver.scan(self.settings.dead), self.types)
 
     def replay(self, letter: KafkaLetter) -> None:
@@ -132,8 +136,12 @@ class KafkaBus:
             )
             raise UsageError(detail, hint=f"the record is at {letter.id} until its topic's retention ends")
         again = self.settings.topic, letter.key, None if letter.tombstone else letter.raw, letter.headers
-        mark = self.settings.dead, letter.key, None, dead.replayed(letter)
         self._wait(lambda done: self._send(*again, done))
+        self.replayed(letter)
+
+    def replayed(self, letter: KafkaLetter) -> None:
+        """Take a letter off the list."""
+        mark = self.settings.dead, letter.key, None, dead.replayed(letter)
         self._wait(lambda done: self._send(*mark, done))
 
     def flush(self) -> None:

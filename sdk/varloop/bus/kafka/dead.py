@@ -5,19 +5,26 @@ A value that the topic of the dead letters does not take is left out; the header
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Iterable
+from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from varloop.bus import DeadLetter
+from varloop.bus import DeadLetter, Letter
 from varloop.bus.kafka.driver import Headers, Record
 from varloop.errors import SchemaError
+from varloop.events import Body, Event
 from varloop.wire.codec import Types, from_kafka
 
-__all__ = ["ROOM", "KafkaLetter", "clean", "copy", "letters", "place_of", "replayed"]
+__all__ = ["ROOM", "KafkaLetter", "clean", "copy", "letters", "place_of", "replayed", "to_http"]
 
 MARK = "varloop_dead_"
+KNATIVE = "ce_knative"
+"""what the attributes begin with that a Broker adds to an event that nobody took"""
+PLAIN = "".join(each for each in map(chr, range(0x21, 0x7F)) if each not in '"%')
+"""characters that CloudEvents' HTTP binding leaves as they are in headers"""
 LONGEST, TRACE = 2000, 256
 """characters of a reason, and of a trace"""
 ROOM = 2**16
@@ -26,25 +33,21 @@ SMALL = 2**13
 """bytes of key and headers that are kept of a record that is too large"""
 
 
-class KafkaLetter(DeadLetter, frozen=True, kw_only=True):
-    """A dead letter on Kafka."""
-
-    id: str
-    """topic, partition and offset of the record that could not be accepted: ``varloop/3/1042``; it lies there
-    until the topic's retention ends
+class KafkaLetter(Letter, frozen=True, kw_only=True):
+    """A dead letter on Kafka. Its id is topic, partition and offset of a record: ``varloop/3/1042``. Of workers it is
+    the record that could not be accepted, which lies there until its topic's retention ends; of Knative the letter.
     """
-    time: float
-    """when it was given up, seconds since the epoch"""
-    trace: str = ""
+
     key: bytes | None = None
-    headers: tuple[tuple[str, bytes], ...] = ()
-    """of the record, as they came"""
     tombstone: bool = False
     """the record had no value, which is not the same as an empty one"""
-    size: int = 0
-    """bytes of the record's value"""
-    sha256: str = ""
-    """of a value that was too large for the dead letters, in hexadecimal; ``raw`` is empty then"""
+    from_knative: bool = False
+    """a Broker put it there; it is replayed by posting it to the Broker's ingress"""
+
+
+class _Problem(msgspec.Struct):
+    title: str = ""
+    detail: str = ""
 
 
 class _Marks(msgspec.Struct):
@@ -102,9 +105,66 @@ def letters(records: Iterable[Record], types: Types) -> list[KafkaLetter]:
         if marks.replayed:
             found.pop(marks.origin, None)
         else:
-            letter = _letter(record, marks, types)
+            knative = any(name.startswith(KNATIVE) for name, _ in record.headers)
+            letter = _knative_letter(record, types) if knative else _letter(record, marks, types)
             found.setdefault(letter.id, letter)
     return list(found.values())
+
+
+def to_http(letter: KafkaLetter) -> tuple[dict[str, str], bytes]:
+    """Headers and body of a letter of Knative as it was before it was one, in HTTP's binary mode."""
+    texts = {name: value.decode(errors="replace") for name, value in letter.headers}
+    headers = {
+        name.replace("ce_", "ce-", 1): quote(text, safe=PLAIN)
+        for name, text in texts.items()
+        if name.startswith("ce_") or name == "content-type"
+    }
+    return headers, letter.raw
+
+
+def _knative_letter(record: Record, types: Types) -> KafkaLetter:
+    """A letter that a Broker's dispatcher wrote through a KafkaSink."""
+    said = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
+    own = tuple(
+        (name, value or b"") for name, value in record.headers if not name.startswith((KNATIVE, "kne-"))
+    )
+    subscriber = urlsplit(said.get(f"{KNATIVE}errordest", ""))
+    code = said.get(f"{KNATIVE}errorcode", "")
+    return KafkaLetter(
+        id=place_of(record),
+        time=record.timestamp,
+        reason=_reason(said.get(f"{KNATIVE}errordata", "")),
+        function=(subscriber.hostname or "").partition(".")[0],
+        error=f"HTTP {code}" if code else "",
+        trace=_trace(own),
+        event=_event(own, record.value, types),
+        raw=record.value or b"",
+        key=record.key,
+        headers=own,
+        size=len(record.value or b""),
+        from_knative=True,
+    )
+
+
+def _reason(data: str) -> str:
+    """What a subscriber answered: the title and detail of a problem (RFC 9457), or as it is; often in base64."""
+    try:
+        text = base64.b64decode(data, validate=True).decode()
+    except ValueError:
+        text = data
+    try:
+        problem = msgspec.json.decode(text, type=_Problem)
+    except msgspec.MsgspecError:
+        return text
+    return ": ".join(filter(None, (problem.title, problem.detail))) or text
+
+
+def _event(headers: Headers, value: bytes | None, types: Types) -> Event[Body] | None:
+    """The event of a record, None if it cannot be read."""
+    try:
+        return from_kafka(headers, value, types)
+    except SchemaError:
+        return None
 
 
 def _marks(record: Record) -> _Marks:
@@ -117,10 +177,6 @@ def _marks(record: Record) -> _Marks:
 
 
 def _letter(record: Record, marks: _Marks, types: Types) -> KafkaLetter:
-    try:
-        event = from_kafka(clean(record.headers), record.value, types)
-    except SchemaError:
-        event = None
     return KafkaLetter(
         id=marks.origin or place_of(record),
         time=record.timestamp,
@@ -129,7 +185,7 @@ def _letter(record: Record, marks: _Marks, types: Types) -> KafkaLetter:
         attempt=int(marks.attempt) if marks.attempt.isdecimal() else 1,
         error=marks.error,
         trace=marks.trace,
-        event=event,
+        event=_event(clean(record.headers), record.value, types),
         raw=record.value or b"",
         key=record.key,
         headers=tuple(clean(record.headers)),

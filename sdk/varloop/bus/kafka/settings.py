@@ -32,7 +32,7 @@ NAMES = (
     "ssl.key.location",
     "ssl.key.password",
 )
-_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,240}")
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,236}")
 _SERVER = re.compile(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):\d{1,5}")
 
 
@@ -54,7 +54,7 @@ class Settings:
     @property
     def dead(self) -> str:
         """Topic of the dead letters."""
-        return f"{self.topic}.dead"
+        return f"{self.topic}.dead-letters"
 
 
 def parse_url(url: str, environment: Mapping[str, str] = os.environ) -> Settings:

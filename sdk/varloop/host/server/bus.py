@@ -9,13 +9,13 @@ import threading
 from collections.abc import Collection
 from dataclasses import dataclass
 
-import msgspec
-
 from varloop.bus import Consumer, Delivery
 from varloop.bus.memory import Entry, MemoryBus
 from varloop.errors import VarloopError
 from varloop.events import Body, Event
+from varloop.host.server.letters import StoredLetters
 from varloop.store import Store
+from varloop.store.layout import DEAD_LETTERS
 from varloop.support.clock import Clock
 from varloop.wire.codec import Types, from_json, to_json
 
@@ -23,7 +23,7 @@ __all__ = ["LiveBus"]
 
 log = logging.getLogger("varloop.host")
 
-INBOX, DEAD = "inbox/", "dead/"
+INBOX = "inbox/"
 KEPT = 100
 """dead letters at hand; the store has all of them"""
 
@@ -91,11 +91,11 @@ class LiveBus(MemoryBus):
             self._store.delete(INBOX + key)
             self._kept.discard(key)
 
-    def set_aside(self, event: Event[Body], reason: str) -> None:
+    def set_aside(self, event: Event[Body], reason: str, error: str) -> None:
         """The event cannot be accepted: keep it with the reason."""
-        log.error("event %s of run %s is set aside: %s", event.id, event.run, reason)
-        letter = {"reason": reason, "event": msgspec.Raw(to_json(event))}
-        self._store.put(DEAD + _key(event), msgspec.json.encode(letter))
+        about = {"run": event.run, "letter": f"{DEAD_LETTERS}{_key(event)}"}
+        log.error("event %s of run %s is set aside: %s: %s", event.id, event.run, error, reason, extra=about)
+        StoredLetters(self._store).keep(_key(event), event, reason, error, self._clock.now())
         del self.dead_letters[:-KEPT]
         self.done(event)
 
@@ -166,5 +166,5 @@ class _Delivery:
 
     def dead(self, reason: str, error: str = "") -> None:
         self._inner.dead(reason, error)
-        self._bus.set_aside(self.event, f"{error}: {reason}" if error else reason)
+        self._bus.set_aside(self.event, reason, error)
         self._consumer.finish()
