@@ -260,7 +260,7 @@ def test_replay_wants_to_know_which(cluster: Cluster, words: tuple[str, ...]) ->
 
 def test_submit_publishes_on_the_bus(cluster: Cluster) -> None:
     """The run's id is the record's key."""
-    done = program("submit", "h2", "--to", URL, "--run", "mine")
+    done = program("submit", "h2", "--at", URL, "--run", "mine")
     assert done.exit_code == 0, done.stderr
     [record] = [record for log in cluster.logs["t"] for record in log]
     assert record.key == b"mine"

@@ -33,7 +33,7 @@ def test_a_server_stops_when_told_and_the_next_one_goes_on(program: Program, how
     """A signal lets it finish the job under way and end well; its runs go on under the next server."""
     with serving(program) as (process, url):
         slow = ("--set", "optimizer.options.seconds=0.1", "--pipeline", "toy", "--run", "mine")
-        program("submit", "toy.yaml", "--to", url, *slow)
+        program("submit", "toy.yaml", "--at", url, *slow)
         process.send_signal(how)
         _, errors = process.communicate(timeout=20)
     assert (process.returncode, errors.count("\n")) == (0, 1)
@@ -42,7 +42,7 @@ def test_a_server_stops_when_told_and_the_next_one_goes_on(program: Program, how
     with serving(program) as (process, url):
         assert process.stdout is not None
         assert process.stdout.readline() == "going on with mine\n"
-        assert "completed after 6 iterations" in program("watch", "mine", "--from", url).stdout
+        assert "completed after 6 iterations" in program("watch", "mine", "--at", url).stdout
 
 
 def test_a_port_that_is_taken_is_said_to_be(program: Program) -> None:

@@ -25,6 +25,17 @@ def test_the_examples_are_those_the_help_names(program: Program) -> None:
 
 
 @pytest.mark.parametrize("name", specs.example_names())
+def test_an_example_is_printed_to_begin_from(name: str, program: Program) -> None:
+    """What is printed is a spec with its comments; all examples are listed with their first line."""
+    text = program("example", name).stdout
+    (program.folder / "mine.yaml").write_text(text)
+
+    assert specs.read("mine.yaml")[1] == specs.read(name)[1]
+    assert re.search(rf"^{name} +\w", program("example").stdout, re.MULTILINE)
+    assert "there is no example 'h3'" in program("example", "h3", code=2).stderr
+
+
+@pytest.mark.parametrize("name", specs.example_names())
 def test_every_example_is_sound(name: str) -> None:
     """No example has a fault that a check finds."""
     _, data = specs.read(name)

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import io
 import json
+import re
 from collections.abc import Callable
 
+import msgspec
 import pytest
+from rich.console import Console
 
 import toy
 from cli.program import RUN, Program
-from varloop.cli.status import LOOK, QUIET, poll
+from varloop.cli.status import LOOK, QUIET, poll, table
 from varloop.client import EmbeddedClient, embedded
 from varloop.context import Resources
 from varloop.errors import EventError
+from varloop.runs import RunState
 from varloop.store.memory import MemoryStore
 from varloop.testing import FakeClock
 
@@ -66,6 +71,7 @@ def test_status_of_a_failed_run_says_why(program: Program) -> None:
 
 def test_an_unknown_run_has_its_own_exit_code(program: Program) -> None:
     """Exit code 3 and the store that was asked, for every command that takes a run."""
+    program(*RUN)
     for command in ("status", "watch", "resume", "cancel", "report"):
         result = program(command, "none", code=3)
         assert result.stderr.startswith("error: run none: folder:"), command
@@ -105,8 +111,49 @@ def test_a_damaged_run_hides_no_other(program: Program) -> None:
     assert "does not match its digest" in program("status", "later", code=1).stderr
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("runs",), ("gc",), *((name, "x") for name in ("status", "watch", "resume", "cancel", "report"))],
+)
+@pytest.mark.parametrize("store", [".varlop", "memory:"])
+def test_a_store_that_is_not_there_is_an_error(words: tuple[str, ...], store: str, program: Program) -> None:
+    """A mistyped name is no store without runs; and looking makes none."""
+    program(*RUN)
+
+    stderr = program(*words, "--store", store, code=2).stderr
+
+    assert re.match(r"error: there is no store (folder:.*/\.varlop|memory:)\n  try: --store tells", stderr)
+    assert not (program.folder / ".varlop").exists()
+
+
+@pytest.mark.parametrize(
+    ("width", "columns"),
+    [
+        (100, ["run", "state", "iterations", "value", "shots", "submitted"]),
+        (85, ["run", "state", "iterations", "value", "shots"]),
+        (60, ["run", "state", "value"]),
+        (20, ["run", "state"]),
+    ],
+)
+def test_ids_are_whole_whatever_the_width(width: int, columns: list[str]) -> None:
+    """On a narrow terminal columns are left out, the least needed first; what is shown is not cut."""
+    long = "a-run-whose-name-is-long-0123456789"
+    state = RunState(
+        run=long, state="completed", pipeline="toy", submitted=1.0, iterations=60, value=-1.25, shots=6000
+    )
+    console = Console(width=width, file=io.StringIO())
+
+    table([state, msgspec.structs.replace(state, run="mine")], console)
+
+    head, *lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert head.split() == columns
+    assert [line.split()[:2] for line in lines] == [[long, "completed"], ["mine", "completed"]]
+
+
 def test_an_empty_store_says_how_to_begin(program: Program) -> None:
     """No runs is no error."""
+    (program.folder / ".varloop").mkdir()
+
     assert program("runs").stdout == "no runs yet; start one:  varloop run h2\n"
     assert program.json("runs") == []
 

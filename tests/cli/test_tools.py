@@ -59,6 +59,7 @@ def test_a_new_project_overwrites_nothing(program: Program) -> None:
 
     assert "mine exists already, nothing was changed" in program("new", "mine", code=2).stderr
     assert "cannot be a pipeline's name" in program("new", "../mine", code=2).stderr
+    assert "default is the pipeline of varloop's own steps" in program("new", "default", code=2).stderr
     assert list((program.folder / "mine").iterdir()) == []
 
 

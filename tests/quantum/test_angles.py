@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -189,6 +190,26 @@ def test_sinusoidal_parameters() -> None:
 
     assert separate(circuit)[1].sinusoidal.tolist() == [True, True, False, False, False, False]
     assert separate(evolution)[1].sinusoidal.tolist() == [True]
+
+
+def test_twice_the_gates_take_twice_the_time() -> None:
+    """Each gate is dealt with by itself, however many came before it."""
+    circuit, shared = QuantumCircuit(1), Parameter("p")
+    for _ in range(8000):
+        circuit.rx(shared, 0)
+    started = time.process_time()
+    angles = separate(circuit)[1]
+    assert time.process_time() - started < 2.5  # 0.3 s; 7 s as it was
+    assert angles.matrix.shape == (8000, 1)
+
+
+def test_angles_times_parameters_have_a_limit() -> None:
+    """A matrix of gigabytes is refused before it is made."""
+    circuit, names = QuantumCircuit(1), ParameterVector("p", 4200)
+    for name in names:
+        circuit.rx(name, 0)
+    with pytest.raises(CircuitError, match="angles times parameters, expected at most 16777216"):
+        separate(circuit)
 
 
 def test_points_of_another_width() -> None:

@@ -413,3 +413,28 @@ def test_importing_backends_imports_no_qiskit() -> None:
         "import varloop.quantum.templates, varloop.quantum.estimate, sys; sys.exit('qiskit' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("shots", [None, 50])
+@pytest.mark.parametrize("name", ["aer", "aer:fake_manila"])
+def test_large_tables_go_in_parts(name: str, shots: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that run in several native calls give what they give in one, the calibration at the end included."""
+    template = compiled(ZZ, ansatz(), name, shots)
+    backend, rows = backends().get(name), template.angles.bind(points(7))
+    arguments: dict[str, Any] = {"shots": shots, "seed": 3, "calibrate": shots is not None}
+    whole = backend.run(template, rows, **arguments)
+    monkeypatch.setattr(program, "VALUES", 3 * len(template.parameters))
+    assert backend.run(template, rows, **arguments) == whole
+
+
+def test_large_tables_of_real_shots_go_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts have random numbers of their own, and the same ones each time."""
+    template = compiled(chain(17), ansatz_of(17), "aer", 20)
+    backend, rows = backends().get("aer"), np.full((6, len(template.parameters)), 0.7)
+    monkeypatch.setattr(program, "VALUES", 2 * 2 * len(template.parameters))
+    first, again = (backend.run(template, rows, shots=20, seed=3) for _ in range(2))
+    assert first == again
+    assert first.samples is not None
+    cells = [cell(first.samples, row, group) for row in range(6) for group in range(2)]
+    seen = {tuple(outcomes.tolist()) for outcomes, _ in cells}
+    assert len(seen) == 12

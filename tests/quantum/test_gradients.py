@@ -260,3 +260,11 @@ def test_choice_of_the_gradient() -> None:
         choose(asking("parameter-shift"), True, opaque)
     with pytest.raises(SpecError, match="the optimizer needs one"):
         choose(asking("none"), True, exact)
+
+
+def test_a_gradient_of_more_rows_than_memory_is_refused() -> None:
+    """A hundred thousand angles would need 160 GB of rows; the remedy is told before they are made."""
+    many = Angles(np.ones((100_000, 1)), np.zeros(100_000), ("two-term",) * 100_000)
+    with pytest.raises(SpecError, match=r"200000 rows of 100000 angles each.* finite-difference or spsa"):
+        choose(asking("auto"), True, many)
+    assert choose(asking("finite-difference"), True, many) == "finite-difference"

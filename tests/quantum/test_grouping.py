@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from qiskit.quantum_info import SparsePauliOp
+from qiskit.quantum_info import PauliList, SparsePauliOp
 
 from varloop.quantum.grouping import Group, group
 
@@ -72,6 +75,23 @@ def test_ties_follow_the_observable() -> None:
 def test_the_identity_needs_no_measurement() -> None:
     """An observable of the identity alone has no groups."""
     assert group(SparsePauliOp(["III"], [2.0])) == ()
+
+
+def test_short_terms_fill_gaps_where_that_saves_bases() -> None:
+    """By weight, ZI and IZ would each join another basis, and XX and YY could not; by length, two bases do."""
+    observable = SparsePauliOp(["ZI", "IX", "ZZ", "XX"], [4.0, 3.0, 2.0, 1.0])
+    assert group(observable) == (Group("ZZ", (0, 2)), Group("XX", (1, 3)))
+
+
+def test_thousands_of_terms_take_seconds() -> None:
+    """The work for a pair of terms is a few operations on words, not a few lines of Python."""
+    rng = np.random.default_rng(3)
+    table = rng.integers(0, 2, (2, 4000, 16), dtype=bool)
+    observable = SparsePauliOp(PauliList.from_symplectic(*table), rng.normal(size=4000))
+    started = time.process_time()
+    groups = group(observable)
+    assert time.process_time() - started < 1.5  # 0.2 s; 2.5 s as it was
+    assert len(groups) < 3200  # 3242 by weight alone
 
 
 def test_known_counts() -> None:

@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     from varloop.app import App
     from varloop.client import EmbeddedClient, Run
     from varloop.context import Resources
+    from varloop.store import Store
 
 __all__ = [
     "app_option",
+    "at_option",
+    "client",
     "emit_json",
     "json_option",
     "load_apps",
@@ -46,6 +49,9 @@ store_option = click.option(
     show_envvar=True,
     metavar="URL",
     help="Where runs lie: a folder, s3://BUCKET/PREFIX?endpoint=URL, or memory:.",
+)
+at_option = click.option(
+    "--at", "server", metavar="URL", help="Ask a server (varloop serve) instead of a store."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 log_option = click.option(
@@ -96,11 +102,35 @@ run_argument = click.argument("run", shell_complete=_complete_runs, callback=_ru
 
 
 def resources(store: str) -> Resources:
-    """A store to look at, without any function."""
+    """A store to look at, without any function.
+
+    :raises UsageError: if there is no such store.
+    """
     from varloop.context import Resources
+
+    return Resources(_existing(store))
+
+
+def client(store: str, apps: tuple[str, ...]) -> EmbeddedClient:
+    """A client of the functions in this process and of a store that has runs.
+
+    :raises UsageError: if there is no such store.
+    """
+    from varloop.client import embedded
+
+    return embedded(_existing(store), load_apps(apps))
+
+
+def _existing(url: str) -> Store:
     from varloop.store import open_store
 
-    return Resources(open_store(store))
+    found = open_store(url)
+    if not found.exists():
+        raise UsageError(
+            f"there is no store {found.url}",
+            hint="--store tells where runs lie; `varloop run` makes one",
+        )
+    return found
 
 
 def load_apps(names: tuple[str, ...]) -> list[App]:
@@ -171,7 +201,7 @@ def same_place(*words: str) -> str:
     """A command that works on what the present command works on: the same store, the same apps."""
     context = click.get_current_context()
     options: list[str] = []
-    shared = {"store": "--store"} | ({"apps": "--app"} if words[0] in WITH_APPS else {})
+    shared = {"store": "--store", "server": "--at"} | ({"apps": "--app"} if words[0] in WITH_APPS else {})
     for name, option in shared.items():
         given = context.get_parameter_source(name)
         if given is click.core.ParameterSource.COMMANDLINE:

@@ -9,6 +9,7 @@ from string import Template
 
 import click
 
+from varloop.app import DEFAULT
 from varloop.errors import UsageError
 
 __all__ = ["new_command"]
@@ -27,6 +28,8 @@ def new_command(name: str) -> None:
         raise UsageError(
             f"{name!r} cannot be a pipeline's name", hint="small letters, digits and -, e.g. my-loop"
         )
+    if name == DEFAULT:
+        raise UsageError("default is the pipeline of varloop's own steps", hint="another name, e.g. my-loop")
     folder = Path(name)
     if folder.exists():
         raise UsageError(f"{name} exists already, nothing was changed", hint="another name, or remove it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ def view(resources: Resources, run: str, *, quiet: bool) -> View:
     except SpecError:  # it fails at once, or belongs to a pipeline whose specs are others
         return Silent() if quiet else Each(text.line)
     stream = sys.stderr if quiet else sys.stdout
-    if stream.isatty():
+    if stream.isatty() and os.environ.get("TERM") != "dumb":
         return Screen(plan, resources.clock, stream)
     return Silent() if quiet else Lines(plan)
 

@@ -12,7 +12,15 @@ from urllib.request import Request, urlopen
 
 import msgspec
 
-from varloop.errors import EventError, SpecError, TemporaryError, UsageError
+from varloop.errors import (
+    ConflictError,
+    EventError,
+    SchemaError,
+    SpecError,
+    TemporaryError,
+    UnknownRun,
+    UsageError,
+)
 from varloop.events import Event
 from varloop.runs import STATES, Iteration, RunState
 from varloop.runs.follow import ITERATION
@@ -21,6 +29,8 @@ from varloop.wire.codec import STRUCTURED, to_json
 
 __all__ = ["Remote"]
 
+REFUSALS = {kind.__name__: kind for kind in (ConflictError, SchemaError, UnknownRun)}
+"""by the titles of a server's problems"""
 TIMEOUT = 30.0
 """seconds without a byte; a stream says more often that it is still there"""
 
@@ -102,7 +112,8 @@ class Remote:
             return SpecError(problem.faults)
         if error.code == 503:
             return TemporaryError(f"{self.url}: {problem.detail}")
-        return EventError(f"{self.url} answered {error.code}: {problem.detail}")
+        kind = REFUSALS.get(problem.title, EventError)
+        return kind(f"{self.url} answered {error.code}: {problem.detail}")
 
 
 def _token() -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
@@ -38,7 +37,7 @@ def report_command(run: str, output: str, store: str, as_json: bool) -> None:
         return
     html = page(facts)
     if output == "-":
-        sys.stdout.write(html)
+        click.echo(html, nl=False)
         return
     try:
         Path(output).write_text(html, encoding="utf-8")

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import os
 import sys
 import traceback
+from contextlib import suppress
+from difflib import get_close_matches
 from importlib import import_module
 from typing import IO, Any
 
 import click
 
 from varloop.errors import (
-    ConflictError,
     EventError,
     RunEnded,
-    SchemaError,
     SpecError,
     TemporaryError,
+    UnknownRun,
     UsageError,
     VarloopError,
 )
@@ -24,6 +28,9 @@ from varloop.support.masking import mask, printable
 __all__ = ["COMMANDS", "Failure", "cli"]
 
 FAILED, USAGE, UNKNOWN_RUN, UNAVAILABLE, BUG, INTERRUPTED = 1, 2, 3, 4, 70, 130
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""why a file or a pipe takes no more"""
 
 COMMANDS = {
     "run": "varloop.cli.run:run_command",
@@ -40,6 +47,7 @@ COMMANDS = {
     "worker": "varloop.cli.kafka:worker_command",
     "dlq": "varloop.cli.dlq:dlq_command",
     "gc": "varloop.cli.gc:gc_command",
+    "example": "varloop.cli.example:example_command",
     "new": "varloop.cli.new:new_command",
     "deploy": "varloop.deploy.commands:deploy",
     "undeploy": "varloop.deploy.commands:undeploy",
@@ -53,35 +61,55 @@ EPILOG = """\b
 Exit codes:
   0    done
   1    the run failed, was cancelled or stopped
-  2    the command line or the spec is wrong
+  2    the command line or the spec is wrong, or what was published was not accepted
   3    there is no such run
-  4    the store or the server does not answer: try again
+  4    the store or the server does not answer, or the output cannot be written: try again
   70   a bug in varloop; --debug shows where
   130  interrupted; the run can be resumed
 """
 
 
 class Failure(click.ClickException):
-    """An error as the command line tells it: what happened, and what to do."""
+    """An error as the command line tells it: what happened, and what to do.
 
-    def __init__(self, error: BaseException) -> None:
+    :param as_json: tell it to a program.
+    """
+
+    def __init__(self, error: BaseException, as_json: bool = False) -> None:
         super().__init__(mask(str(error)))
         self.error = error
+        self.as_json = as_json
         self.exit_code = _exit_code(error)  # type: ignore[misc]  # Click has one for each class
 
     def show(self, file: IO[Any] | None = None) -> None:
-        for line in _lines(self.error):
-            click.echo(line, err=True, file=file)
+        for line in [_json(self)] if self.as_json else _lines(self.error):
+            click.echo(line, err=True, file=file, color=self.show_color)
+
+
+def _json(failure: Failure) -> str:
+    """What :func:`_lines` says in words."""
+    error = failure.error
+    told = {
+        "error": type(error).__name__,
+        "detail": mask(getattr(error, "detail", str(error))),
+        "run": getattr(error, "run", ""),
+        "hint": mask(getattr(error, "hint", "")),
+        "faults": [mask(fault) for fault in getattr(error, "faults", ())],
+        "exit_code": failure.exit_code,
+    }
+    return json.dumps(told, ensure_ascii=False)
 
 
 def _exit_code(error: BaseException) -> int:
     match error:
-        case UsageError() | SpecError() | ConflictError() | SchemaError():
+        case UnknownRun():
+            return UNKNOWN_RUN
+        case UsageError() | SpecError() | EventError():
             return USAGE
         case TemporaryError():
             return UNAVAILABLE
-        case EventError():
-            return UNKNOWN_RUN
+        case OSError() if error.errno in FULL:
+            return UNAVAILABLE
         case VarloopError():
             return FAILED
         case _:
@@ -89,6 +117,8 @@ def _exit_code(error: BaseException) -> int:
 
 
 def _lines(error: BaseException) -> list[str]:
+    if isinstance(error, OSError) and error.errno in FULL:
+        return [_head(f"the output cannot be written: {error.strerror}")]
     if not isinstance(error, VarloopError):
         text = printable(mask(f"{type(error).__name__}: {error}"))
         return [_head(f"a bug in varloop, {text}"), _hint("the same command with --debug shows where")]
@@ -144,21 +174,48 @@ class Commands(click.Group):
         module, _, name = COMMANDS[cmd_name].partition(":")
         return _prepared(getattr(import_module(module), name))
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            close = get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"varloop {close[0]}" if close else "varloop --help"
+            raise UsageError(f"there is no command {args[0]!r}", hint=hint) from error
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta["varloop.json"] = "--json" in args
+        if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+            ctx.color = False
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
+        as_json = ctx.meta["varloop.json"]
         try:
             return super().invoke(ctx)
         except click.ClickException as error:
             error.message = printable(mask(error.message))  # type: ignore[misc]  # it quotes what was given
-            raise
+            if not as_json:
+                raise
+            raise Failure(UsageError(error.format_message()), as_json) from error
         except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except KeyboardInterrupt:
             click.echo(err=True)
             raise click.exceptions.Exit(INTERRUPTED) from None
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in FULL:
+                _discard_output()
             if ctx.meta.get("varloop.debug"):
                 click.echo(printable(mask("".join(traceback.format_exception(error)))), err=True)
-            raise Failure(error) from error
+            raise Failure(error, as_json) from error
+
+
+def _discard_output() -> None:
+    """Drop what standard output did not take, which Python would try to write once more when it ends."""
+    with suppress(OSError):  # it may be no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _version(context: click.Context, parameter: click.Parameter, value: bool) -> None:

@@ -62,9 +62,7 @@ def run_command(
 @common.json_option
 def resume_command(run: str, apps: tuple[str, ...], store: str, as_json: bool) -> None:
     """Go on with RUN where it stopped. It ends as it would have without the interruption."""
-    from varloop.client import embedded
-
-    client = embedded(store, common.load_apps(apps))
+    client = common.client(store, apps)
     found = client.run(run)
     if found.state().outcome is None:
         common.served(client, run).resume()

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "checked",
+    "complete_examples",
+    "example",
     "example_names",
     "new_run",
     "read",
@@ -35,12 +37,28 @@ def example_names() -> list[str]:
     return sorted(Path(each.name).stem for each in files("varloop.cli").joinpath("specs").iterdir())
 
 
-def _complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Examples and files, for the shell."""
+def example(name: str) -> str:
+    """The text of an example."""
+    return files("varloop.cli").joinpath("specs", f"{name}.yaml").read_text("utf-8")
+
+
+def complete_examples(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Examples, for the shell."""
     from click.shell_completion import CompletionItem
 
-    names = [CompletionItem(name) for name in example_names() if name.startswith(incomplete)]
-    return [*names, CompletionItem(incomplete, type="file")]
+    return [CompletionItem(name) for name in example_names() if name.startswith(incomplete)]
+
+
+def _complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Examples and the specs in this folder, or else any file: bash drops every name beside "any file"."""
+    from click.shell_completion import CompletionItem
+
+    here = sorted(path.name for path in Path().iterdir() if path.suffix in (".json", ".yaml", ".yml"))
+    found = complete_examples(context, parameter, incomplete)
+    found += [CompletionItem(name) for name in here if name.startswith(incomplete)]
+    return found or [CompletionItem(incomplete, type="file")]
 
 
 spec_argument = click.argument("spec", shell_complete=_complete)
@@ -73,7 +91,7 @@ def read(name: str) -> tuple[str, dict[str, Any]]:
     if name == "-":
         return "run", _parse(sys.stdin.read(), "standard input")
     if name in example_names():
-        return name, _parse(files("varloop.cli").joinpath("specs", f"{name}.yaml").read_text("utf-8"), name)
+        return name, _parse(example(name), name)
     path = Path(name)
     if not path.is_file():
         raise UsageError(

@@ -16,25 +16,26 @@ from varloop.support.masking import printable
 from varloop.support.numbers import stamp, with_error
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
     from varloop.context import Resources
     from varloop.runs import Iteration, RunState
     from varloop.support.clock import Clock
 
-__all__ = ["runs_command", "status_command", "watch_command"]
+__all__ = ["runs_command", "status_command", "table", "watch_command"]
 
 LOOK = 0.2
 """seconds between two looks at the store"""
+WIDE = 1000
+"""columns of what is no terminal"""
 QUIET = 10.0
 """seconds without news after which to say how to resume"""
-
-from_option = click.option(
-    "--from", "server", metavar="URL", help="Ask a server (varloop serve) instead of a store."
-)
 
 
 @click.command("status")
 @common.run_argument
-@from_option
+@common.at_option
 @common.store_option
 @common.json_option
 def status_command(run: str, server: str | None, store: str, as_json: bool) -> None:
@@ -54,7 +55,7 @@ def status_command(run: str, server: str | None, store: str, as_json: bool) -> N
 
 
 @click.command("runs")
-@from_option
+@common.at_option
 @common.store_option
 @common.json_option
 def runs_command(server: str | None, store: str, as_json: bool) -> None:
@@ -65,31 +66,51 @@ def runs_command(server: str | None, store: str, as_json: bool) -> None:
     elif not states:
         click.echo("no runs yet; start one:  varloop run h2")
     else:
-        _table(states)
+        from rich.console import Console
+
+        table(states, Console(width=None if sys.stdout.isatty() else WIDE))
 
 
-def _table(states: list[RunState]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+def table(states: list[RunState], console: Console) -> None:
+    """A line for each run. Where there is no room for all columns the last needed are left out; none is cut."""
+    from rich.measure import Measurement
 
+    columns, dispensable = _columns(states), ["value", "iterations", "shots", "submitted"]
+    while True:
+        grid = _grid(columns)
+        width = Measurement.get(console, console.options.update(max_width=WIDE), grid).maximum
+        if width <= console.width or not dispensable:
+            break
+        del columns[dispensable.pop()]
+    console.width = max(console.width, width)  # the terminal wraps what is still too long
+    console.print(grid)
+
+
+def _columns(states: list[RunState]) -> dict[str, list[str]]:
     from varloop.support.clock import SystemClock
 
-    clock: Clock = SystemClock()
+    now = SystemClock().now()
     colours = {"completed": "green", "failed": "red", "cancelled": "yellow", "unreadable": "red"}
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("run", "state", "iterations", "value", "shots", "submitted"):
-        table.add_column(name, justify="right" if name in ("iterations", "shots") else "left", no_wrap=True)
-    for state in states:
-        table.add_row(
-            state.run,
-            f"[{colours.get(state.state, 'cyan')}]{state.state}[/]",
-            str(state.iterations),
-            "" if state.value is None else with_error(*_value(state)),
-            f"{state.shots:,}" if state.shots else "",
-            text.ago(clock.now() - state.submitted) if state.submitted else "",
-        )
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    console.print(table)
+    return {
+        "run": [state.run for state in states],
+        "state": [f"[{colours.get(state.state, 'cyan')}]{state.state}[/]" for state in states],
+        "iterations": [str(state.iterations) for state in states],
+        "value": ["" if state.value is None else with_error(*_value(state)) for state in states],
+        "shots": [f"{state.shots:,}" if state.shots else "" for state in states],
+        "submitted": [text.ago(now - state.submitted) if state.submitted else "" for state in states],
+    }
+
+
+def _grid(columns: dict[str, list[str]]) -> Table:
+    from rich.table import Table
+
+    grid = Table(box=None, pad_edge=False, header_style="dim")
+    for name in columns:
+        right = name in ("iterations", "shots")
+        grid.add_column(name, justify="right" if right else "left", no_wrap=True)
+    for row in zip(*columns.values(), strict=True):
+        grid.add_row(*row)
+    return grid
 
 
 def _value(state: RunState) -> tuple[float, float]:
@@ -104,7 +125,7 @@ def _value(state: RunState) -> tuple[float, float]:
 
 @click.command("watch")
 @common.run_argument
-@from_option
+@common.at_option
 @common.store_option
 @common.json_option
 def watch_command(run: str, server: str | None, store: str, as_json: bool) -> None:

@@ -18,7 +18,7 @@ __all__ = ["cancel_command", "submit_command"]
 @click.command("submit")
 @specs.spec_argument
 @click.option(
-    "--to", "server", required=True, metavar="URL", help="A server (varloop serve) or a kafka:// bus."
+    "--at", "server", required=True, metavar="URL", help="A server (varloop serve) or a kafka:// bus."
 )
 @specs.set_option
 @specs.run_option
@@ -41,7 +41,7 @@ def submit_command(
         common.emit_json({"run": event.run})
         return
     click.echo(f"submitted {event.run}")
-    place = "--store URL" if server.startswith("kafka://") else f"--from {server}"
+    place = "--store URL" if server.startswith("kafka://") else f"--at {server}"
     click.echo(f"  watch it    varloop watch {event.run} {mask(place)}")
 
 
@@ -60,7 +60,7 @@ def _publish(url: str, event: Event[Any]) -> None:
 
 @click.command("cancel")
 @common.run_argument
-@click.option("--to", "server", metavar="URL", help="Ask a server (varloop serve) to do it.")
+@common.at_option
 @click.option("--reason", default="", metavar="TEXT", help="Kept with the run.")
 @common.app_option
 @common.store_option
@@ -75,9 +75,7 @@ def cancel_command(
     if server:
         _cancel_there(run, server, reason)
         return
-    from varloop.client import embedded
-
-    client = embedded(store, common.load_apps(apps))
+    client = common.client(store, apps)
     found = common.served(client, run)
     before = found.state()
     if before.outcome is None:
@@ -100,4 +98,4 @@ def _cancel_there(run: str, server: str, reason: str) -> None:
     remote = Remote(server)
     remote.publish(cancellation(run, reason, remote.state(run).pipeline, SystemClock()))
     click.echo(f"asked {mask(server)} to cancel {run}")
-    click.echo(f"  watch it    varloop watch {run} --from {mask(server)}")
+    click.echo(f"  watch it    varloop watch {run} --at {mask(server)}")

@@ -95,20 +95,30 @@ class Angles:
         seldom = np.count_nonzero(self.matrix, axis=0) <= 1
         return np.asarray(sound.all(axis=0) & seldom)
 
-    @cached_property
-    def shifts(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Parameter shift at any point: what to add to its angles, and how to weigh the values.
+    @property
+    def n_shifts(self) -> int:
+        """Rows of a parameter-shift gradient, if every angle has a rule."""
+        return sum(len(SHIFTS.get(rule, ())) for rule in self.rules)
 
-        :return: offsets (n_shifts, n_angles) and weights (n_parameters, n_shifts), so that
-            gradient = weights @ f(angles + offsets); both for the parameters, chain rule included.
-        """
-        terms = [(angle, *term) for angle, rule in enumerate(self.rules) for term in SHIFTS[rule]]
-        offsets = np.zeros((len(terms), len(self.rules)))
-        weights = np.empty((self.matrix.shape[1], len(terms)))
-        for k, (angle, shift, weight) in enumerate(terms):
-            offsets[k, angle] = shift
+    def shifted(self, row: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The rows that the gradient at a row (n_angles,) of angles needs, shape (n_shifts, n_angles)."""
+        rows = np.repeat(row[None], self.n_shifts, axis=0)
+        for k, (angle, shift, _) in enumerate(self._shifts):
+            rows[k, angle] += shift
+        return rows
+
+    @cached_property
+    def weights(self) -> NDArray[np.float64]:
+        """Shape (n_parameters, n_shifts): gradient = weights @ f(shifted), chain rule included."""
+        weights = np.empty((self.matrix.shape[1], self.n_shifts))
+        for k, (angle, _, weight) in enumerate(self._shifts):
             weights[:, k] = weight * self.matrix[angle]
-        return offsets, weights
+        return weights
+
+    @property
+    def _shifts(self) -> Iterator[tuple[int, float, float]]:
+        """(angle, shift, weight) of each row of the gradient."""
+        return ((angle, *term) for angle, rule in enumerate(self.rules) for term in SHIFTS[rule])
 
 
 def separate(circuit: QuantumCircuit) -> tuple[QuantumCircuit, Angles]:
@@ -131,18 +141,23 @@ def separate(circuit: QuantumCircuit) -> tuple[QuantumCircuit, Angles]:
     known = set(columns)
     separated = circuit.copy_empty_like(name="separated")
     separated.global_phase, separated.metadata = 0, {}
-    names = ParameterVector("a", 0)
+    gates: list[tuple[Operation, list[Qubit], list[Clbit]]] = []
+    slots: list[tuple[Operation, int]] = []
     rows: list[NDArray[np.float64]] = []
     rules: list[str] = []
     for operation, qubits, clbits in _gates(circuit, circuit.qubits, circuit.clbits):
         affine = _affine(operation, columns)
         check_size((len(rows) + len(affine)) * len(columns), "angles times parameters", MAX_ENTRIES)
-        names.resize(len(rows) + len(affine))
         gate = operation.to_mutable() if affine else operation
+        gates.append((gate, qubits, clbits))
         for k, row in affine.items():
-            gate.params[k] = names[len(rows)]
+            slots.append((gate, k))
             rows.append(row)
             rules.append(RULES[gate.name][k])
+    names = ParameterVector("a", len(rows))
+    for (gate, k), name in zip(slots, names, strict=True):
+        gate.params[k] = name
+    for gate, qubits, clbits in gates:
         separated.append(gate, qubits, clbits, copy=False)
     opaque = sorted(parameter.index for parameter in separated.parameters if parameter in known)
     names.resize(len(rows) + len(opaque))

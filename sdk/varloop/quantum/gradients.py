@@ -17,10 +17,13 @@ from varloop.quantum.angles import Angles
 from varloop.quantum.problems import cvar_share
 from varloop.spec import RunSpec
 
-__all__ = ["STEP", "Plan", "choose", "combine", "plan"]
+__all__ = ["MAX_SHIFTED", "STEP", "Plan", "choose", "combine", "plan"]
 
 STEP = 0.1
 """radians, of finite differences and SPSA: small against a gate's period, large against shot noise"""
+
+MAX_SHIFTED = 1 << 26
+"""numbers in the rows of a parameter-shift gradient: 512 MiB"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +62,7 @@ def plan(angles: Angles, points: ArrayLike, gradient: str = "none", seed: int = 
     if gradient == "parameter-shift":
         if not angles.shiftable:
             raise CircuitError(_unshiftable(angles))
-        offsets, weights = angles.shifts
-        shifted = base[0] + offsets
+        weights, shifted = angles.weights, angles.shifted(base[0])
     else:
         steps, weights = _steps(gradient, points.shape[1], seed)
         shifted = angles.bind(points[0] + steps)
@@ -117,13 +119,22 @@ def choose(spec: RunSpec, needs_gradient: bool, angles: Angles) -> str:
     if not needs_gradient:
         return "none"
     gradient = spec.gradient
-    if gradient == "auto":
-        exact = angles.shiftable and cvar_share(spec.problem) == 1.0
-        return "parameter-shift" if exact else "finite-difference"
     if gradient == "none":
         raise SpecError(["gradient: none, but the optimizer needs one; expected auto"])
-    if gradient == "parameter-shift" and not angles.shiftable:
-        raise SpecError([f"gradient: {_unshiftable(angles)}"])
+    if gradient == "auto":
+        exact = angles.shiftable and cvar_share(spec.problem) == 1.0
+        gradient = "parameter-shift" if exact else "finite-difference"
+    if gradient == "parameter-shift":
+        if not angles.shiftable:
+            raise SpecError([f"gradient: {_unshiftable(angles)}"])
+        rows, columns = angles.n_shifts, len(angles.rules)
+        if rows * columns > MAX_SHIFTED:
+            raise SpecError(
+                [
+                    f"gradient: parameter-shift needs {rows} rows of {columns} angles each, more than "
+                    f"{MAX_SHIFTED} numbers; expected finite-difference or spsa"
+                ]
+            )
     return gradient
 
 

@@ -88,6 +88,10 @@ class Store(ABC):
     def close(self) -> None:
         """Release connections."""
 
+    def exists(self) -> bool:
+        """False if nothing can be here, as nothing was ever written: perhaps the name is mistyped."""
+        return True
+
     @abstractmethod
     def _read(self, key: str) -> bytes | None: ...
 

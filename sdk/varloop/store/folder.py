@@ -30,6 +30,9 @@ class FolderStore(Store):
         self._root = Path(root).absolute()
         self.url = f"folder:{self._root}"
 
+    def exists(self) -> bool:
+        return self._root.is_dir()
+
     def _keys(self, prefix: str) -> Iterator[str]:
         top = self._root / prefix.rpartition("/")[0]
         found = [

@@ -17,6 +17,9 @@ class MemoryStore(Store):
     def __init__(self) -> None:
         self._objects: dict[str, bytes] = {}
 
+    def exists(self) -> bool:
+        return bool(self._objects)
+
     def _keys(self, prefix: str) -> Iterator[str]:
         yield from sorted(key for key in list(self._objects) if key.startswith(prefix))
 

@@ -27,6 +27,8 @@ __all__ = ["Program", "Slots", "assemble", "cores"]
 Table = list[tuple[tuple[int, int], list[float]]]
 PARALLEL = 0.01
 """seconds of work from which threads pay: on busy cores, waiting for each other costs them milliseconds"""
+VALUES = 1 << 20
+"""numbers in the tables of a native call: 60 MiB, Python's and Aer's together"""
 NO_SLOT = (
     -1,
     -1,
@@ -130,7 +132,9 @@ class Program:
     """rough time of one execution on one core"""
 
     def run(self, rows: NDArray[np.float64], shots: int | None, seed: int) -> list[dict[str, Any]]:
-        """The data of every execution, circuit by circuit and within it row by row, in one native call.
+        """The data of every execution, circuit by circuit and within it row by row.
+
+        In one native call, or in as many as keep its table of numbers small: a row has one for every slot.
 
         :param shots: per execution, unless the circuits save what they compute.
         :raises CircuitError: the simulator refused.
@@ -139,9 +143,19 @@ class Program:
             shots = None
         if self.noise is not None and self.method == "statevector":
             return self._trajectories(rows, shots, seed)
+        slots = max((len(each.positions) for each in self.slots), default=0)
+        step = max(1, VALUES // max(1, slots * len(self.slots)))
         bound = len(self.slots)
-        tables = [slots.fill(rows) for slots in self.slots] + [[]] * (len(self.circuits) - bound)
-        return self._execute(self.circuits, tables, shots, seed)
+        done: list[list[dict[str, Any]]] = [[] for _ in self.slots]
+        for start in range(0, len(rows), step):
+            part = rows[start : start + step]
+            last = start + step >= len(rows)
+            circuits = self.circuits if last else self.circuits[:bound]
+            tables = [each.fill(part) for each in self.slots] + [[]] * (len(circuits) - bound)
+            found = self._execute(circuits, tables, shots, seed, start)
+            for number, own in enumerate(done):
+                own.extend(found[number * len(part) : (number + 1) * len(part)])
+        return [data for own in done for data in own] + found[bound * len(part) :]
 
     def _trajectories(self, rows: NDArray[np.float64], shots: int | None, seed: int) -> list[dict[str, Any]]:
         """Each execution by itself: Aer seeds shot ``k`` with ``seed + k``, which must not meet the next row's."""
