@@ -319,7 +319,7 @@ def spread(values: list[float], digits: int = 2) -> str:
 
 
 def measure(case: Case, rounds: int, iterations: int) -> Row:
-    client = varloop.embedded()
+    client = varloop.embedded("memory:")
     hand, people = tight(case), usual(case, sampled=case.shots is not None)
     unsampled = usual(case, sampled=False)
     list(by_varloop(case, client, 5, Inside()))

@@ -34,7 +34,7 @@ def main() -> None:
         state = run.state()
         print(f"killed after {state.iterations} iterations, state {state.state}")
         resumed = run.resume().result()
-        undisturbed = varloop.embedded().submit(SPEC).result()
+        undisturbed = varloop.embedded("memory:").submit(SPEC).result()
         print(f"resumed: {resumed.value} after {resumed.iterations} iterations, {resumed.shots:,} shots")
         print(f"quiet:   {undisturbed.value} after {undisturbed.iterations} iterations")
         assert resumed == undisturbed

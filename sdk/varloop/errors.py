@@ -5,6 +5,7 @@ VarloopError
 │   └── MissingExtra         an optional dependency is not installed                (says the pip line)
 ├── DeployError              a cluster or a program that deploying needs said no    (raised to the caller)
 ├── RunEnded                 a run you wait for ended without a result              (raised to the caller)
+├── RunTimeout               a run you wait for has not ended in time               (raised to the caller)
 ├── EventError               this event cannot be understood or accepted            → dead letters
 │   ├── SchemaError          its bytes, attributes or data do not fit the schema
 │   ├── ConflictError        its run id belongs to another spec, or its call to another event
@@ -37,6 +38,7 @@ __all__ = [
     "MissingObject",
     "PermanentError",
     "RunEnded",
+    "RunTimeout",
     "SchemaError",
     "SpecError",
     "StoreUnavailable",
@@ -97,6 +99,10 @@ class RunEnded(VarloopError):
     def __init__(self, detail: str, *, hint: str = "", run: str = "", faults: Sequence[str] = ()) -> None:
         super().__init__(detail, hint=hint, run=run)
         self.faults = tuple(map(_clean, faults))
+
+
+class RunTimeout(VarloopError, TimeoutError):
+    """The run has not ended in the time that the caller gave it. It is as it was: it can be waited for again."""
 
 
 class EventError(VarloopError):

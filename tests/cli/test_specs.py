@@ -46,7 +46,7 @@ def test_every_example_is_sound(name: str) -> None:
 def test_the_hydrogen_example_reaches_the_exact_energy() -> None:
     """h2 ends at the full configuration interaction energy, from the Hartree-Fock state."""
     _, data = specs.read("h2")
-    run = embedded().submit(data)
+    run = embedded("memory:").submit(data)
     result = run.result()
 
     assert result.value == pytest.approx(-1.137306, abs=1e-6)
@@ -57,7 +57,7 @@ def test_the_hydrogen_example_reaches_the_exact_energy() -> None:
 def test_the_sampled_hydrogen_example_reaches_it_within_its_error() -> None:
     """h2-shots ends within 4 standard errors of the exact energy (its seed is fixed), and within 5 mHa of error."""
     _, data = specs.read("h2-shots")
-    result = embedded().submit(data).result()
+    result = embedded("memory:").submit(data).result()
 
     assert abs(result.value + 1.137306) < 4 * result.error
     assert result.error < 5e-3
@@ -66,7 +66,7 @@ def test_the_sampled_hydrogen_example_reaches_it_within_its_error() -> None:
 def test_the_maxcut_example_finds_a_best_cut() -> None:
     """maxcut finds one of the Petersen graph's cuts of 12 edges."""
     _, data = specs.read("maxcut")
-    solution = embedded().submit(data).result().solution
+    solution = embedded("memory:").submit(data).result().solution
 
     assert solution is not None
     cut = sum(solution.bits[int(a)] != solution.bits[int(b)] for a, b, _ in data["problem"]["edges"])

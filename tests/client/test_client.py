@@ -16,7 +16,7 @@ from varloop.app import App, Pipelines
 from varloop.client import EmbeddedClient, Run, embedded, submit
 from varloop.client.builder import build_spec
 from varloop.context import Context, Resources
-from varloop.errors import ConflictError, EventError, RunEnded, SpecError, UsageError
+from varloop.errors import ConflictError, EventError, RunEnded, RunTimeout, SpecError, UsageError
 from varloop.evaluation import Evaluation
 from varloop.events import CircuitExecuted, Event, ObjectiveEvaluated, RunCompleted, RunSubmitted
 from varloop.host.embedded import EmbeddedHost
@@ -188,7 +188,9 @@ def test_a_step_that_returns_nothing_is_named() -> None:
 
 def test_a_failed_run() -> None:
     """Who waits for a failed run gets the reason, where it happened, all faults and what to do."""
-    run = embedded(apps=[toy.app]).submit({"problem": 5, "seed": -1, "initial": [2.0, 1.5]}, pipeline="toy")
+    run = embedded("memory:", apps=[toy.app]).submit(
+        {"problem": 5, "seed": -1, "initial": [2.0, 1.5]}, pipeline="toy"
+    )
 
     with pytest.raises(RunEnded, match="SpecError in encode: the spec has 2 faults") as caught:
         run.result()
@@ -225,7 +227,7 @@ def test_cancelling_what_has_ended() -> None:
 
 def test_state_and_history() -> None:
     """A run tells its state and its iterations, as the store knows them."""
-    run = embedded(apps=[toy.app]).submit(toy.SPEC, pipeline="toy")
+    run = embedded("memory:", apps=[toy.app]).submit(toy.SPEC, pipeline="toy")
 
     assert (run.state().state, run.history()) == ("running", [])
     run.result()
@@ -261,6 +263,110 @@ def test_resuming_is_harmless() -> None:
 
     assert result.value == 0.25
     assert {count for name, count in toy_app.calls.items() if not name.startswith("postprocess")} == {1}
+
+
+@pytest.mark.parametrize("deliveries", [1, 2, 5, 9])
+def test_the_same_script_again_goes_on_where_it_was_killed(tmp_path: Any, deliveries: int) -> None:
+    """Submitting the same spec under the same id, in another process, goes on; no recorded step is called again."""
+    straight = a_client(Toy().app).submit({"start": 3.0}, run="r").result()
+    killed = Toy()
+    left = a_client(killed.app, store=FolderStore(tmp_path)).submit({"start": 3.0}, run="r")
+    for _, _ in zip(range(deliveries), left.watch(), strict=False):
+        pass
+
+    again = Toy()
+    client = a_client(again.app, store=FolderStore(tmp_path))
+    assert client.submit({"start": 3.0}, run="r").result() == straight
+    recorded = {name for name in killed.calls if not name.startswith("postprocess")}
+    assert not recorded & set(again.calls)
+    assert client.submit({"start": 3.0}, run="r").result() == straight
+
+
+class Meanwhile(FakeClock):
+    """A clock during whose sleep another process does something."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        super().__init__()
+        self.act = act
+
+    def sleep(self, seconds: float) -> None:
+        """Let the other process act."""
+        super().sleep(seconds)
+        self.act()
+
+
+def test_of_two_processes_that_resume_a_run_the_slower_follows() -> None:
+    """A process that finds another one ahead watches it to the end, and leaves the work to it."""
+    store, first, second = MemoryStore(), Toy(iterations=20), Toy(iterations=20)
+    ahead = a_client(first.app, store=store).submit({"start": 3.0}, run="r")
+    driven = ahead.watch()
+    for _, _ in zip(range(2), driven, strict=False):
+        pass
+    pipelines = Pipelines([second.app])
+    clock = Meanwhile(lambda: next(driven, None))
+    behind = (
+        EmbeddedClient(EmbeddedHost(pipelines, Resources(store, clock, pipelines.types))).run("r").resume()
+    )
+    for _, _ in zip(range(10), driven, strict=False):
+        pass
+
+    result = behind.result()
+
+    assert result.iterations == 20
+    assert sum(count for name, count in second.calls.items() if name.startswith("execute")) <= 1
+
+
+def test_a_process_that_was_overtaken_goes_on_when_the_other_stops() -> None:
+    """If the process ahead dies, who follows it takes over after a while without news."""
+    store, first, second = MemoryStore(), Toy(), Toy()
+    ahead = a_client(first.app, store=store).submit({"start": 3.0}, run="r")
+    driven = ahead.watch()
+    for _, _ in zip(range(2), driven, strict=False):
+        pass
+    behind = a_client(second.app, store=store).run("r").resume()
+    for _, _ in zip(range(6), driven, strict=False):
+        pass
+
+    assert behind.result() == a_client(Toy().app).submit({"start": 3.0}).result()
+    assert any(name.startswith("execute") for name in second.calls)
+
+
+# ------------------------------------------------------------------ waiting
+
+
+def test_waiting_ends_in_time_and_may_begin_again() -> None:
+    """A run that takes longer than one waits is told as such, as a TimeoutError, and can be waited for again."""
+    clock = FakeClock()
+    slow = Toy(before=lambda name, event: clock.sleep(1.0))
+    pipelines = Pipelines([slow.app])
+    client = EmbeddedClient(EmbeddedHost(pipelines, Resources(MemoryStore(), clock, pipelines.types)))
+    run = client.submit({"start": 3.0}, run="r")
+
+    with pytest.raises(RunTimeout, match="run r: it has not ended within 3 s") as caught:
+        run.result(timeout=3)
+    assert isinstance(caught.value, TimeoutError)
+    assert 2 < len(slow.calls) < 5
+    assert run.result().value == 0.25
+    assert run.result(timeout=0).value == 0.25
+
+
+def test_each_iteration_is_told() -> None:
+    """A callback sees every iteration once, while the run goes; what it raises leaves a run that can go on."""
+    client = embedded("memory:", apps=[toy.app])
+    run = client.submit(toy.SPEC, pipeline="toy")
+    seen: list[tuple[int, int]] = []
+
+    def look(iteration: runs.Iteration) -> None:
+        seen.append((iteration.iteration, run.state().iterations))
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run.result(each=look)
+    assert seen == [(0, 1), (1, 2), (2, 3)]
+    told: list[runs.Iteration] = []
+    run.result(each=told.append)
+    assert told == run.history()
 
 
 # ------------------------------------------------------------------ specs and doors

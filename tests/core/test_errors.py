@@ -31,7 +31,7 @@ def declared() -> dict[str, str]:
     classes = [
         kind for kind in vars(errors).values() if inspect.isclass(kind) and issubclass(kind, VarloopError)
     ]
-    return {kind.__name__: kind.__base__.__name__ if kind is not VarloopError else "" for kind in classes}
+    return {kind.__name__: kind.__bases__[0].__name__ if kind is not VarloopError else "" for kind in classes}
 
 
 def test_the_drawn_tree_is_the_real_one() -> None:

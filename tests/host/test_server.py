@@ -203,7 +203,7 @@ def test_what_nobody_can_use_is_set_aside_with_the_reason(
 
 def test_a_server_goes_on_with_what_another_left(tmp_path: Path) -> None:
     """A run that was interrupted by a stop is finished by the next server, with the uninterrupted result."""
-    client = embedded(apps=[toy.app])
+    client = embedded("memory:", apps=[toy.app])
     expected = client.submit(toy.SPEC, pipeline="toy").result()
     with serving(FolderStore(tmp_path)) as first:
         first.submit("mine", {**toy.SPEC, "optimizer": {"name": "spsa", "options": {"seconds": 0.05}}})

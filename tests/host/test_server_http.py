@@ -264,7 +264,7 @@ def test_results_do_not_depend_on_the_threads(tmp_path: Any) -> None:
     """Ten runs beside each other end as each does alone, and every job is done once."""
     from varloop.client import embedded
 
-    alone = embedded(apps=[toy.app]).submit({**toy.SPEC, "shots": 100}, pipeline="toy").result()
+    alone = embedded("memory:", apps=[toy.app]).submit({**toy.SPEC, "shots": 100}, pipeline="toy").result()
     with serving(FolderStore(tmp_path)) as server:
         for number in range(10):
             server.post(submission(f"r{number}", shots=100))

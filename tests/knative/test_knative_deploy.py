@@ -38,7 +38,7 @@ def own(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
 def test_a_step_of_ones_own_takes_part(own: str, bench: Bench) -> None:
     """A file with an app becomes a service and Triggers of its pipeline; the other steps are inherited."""
     (app,) = find_apps(OWN).values()
-    expected = embedded(apps=[app]).submit(H2, pipeline=app).result()
+    expected = embedded("memory:", apps=[app]).submit(H2, pipeline=app).result()
     bench.rest()
     seen: set[str] = set()
 

@@ -74,4 +74,4 @@ def test_an_application_in_javascript_publishes_a_run_and_is_sent_its_result(ben
     assert isinstance(told["data"], dict)
     assert told["data"]["value"] == result.value == pytest.approx(-1.0)
     spec = bench.client.resources.submitted(str(told["run"])).data.spec
-    assert result == embedded().submit(spec).result()
+    assert result == embedded("memory:").submit(spec).result()

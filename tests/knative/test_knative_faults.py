@@ -48,7 +48,7 @@ def test_a_poison_event_is_set_aside_with_its_reason(data: bytes, reason: str, b
     (letter,) = bench.until(lambda: letters(bench, poison))
     assert letter["ce_knativeerrorcode"] == "400"
     assert reason in _reason(letter)
-    assert run.result() == embedded().submit(H2).result()
+    assert run.result() == embedded("memory:").submit(H2).result()
 
 
 def _reason(letter: dict[str, str]) -> str:
@@ -78,7 +78,7 @@ def test_a_pod_killed_in_mid_run_changes_nothing(step: str, bench: Bench) -> Non
         bench.cluster.kubectl("delete", "pod", pod, "--grace-period", "0", "--force")
     assert run.state().outcome is None, "the run was over before the pods were killed"
 
-    here = embedded().submit(spec)
+    here = embedded("memory:").submit(spec)
     assert run.result() == here.result()
     assert StoredRun(bench.resources, run.id).history() == here.history()
 
@@ -110,7 +110,7 @@ def twice(bench: Bench) -> Iterator[None]:
 def test_every_event_delivered_twice_changes_nothing(bench: Bench) -> None:
     """With two deliveries of every event, side by side, the run ends once and with the same numbers."""
     name = f"twice-{uuid.uuid4().hex[:8]}"
-    here = embedded().submit(MAXCUT)
+    here = embedded("memory:").submit(MAXCUT)
 
     run = bench.client.submit(MAXCUT, run=name)
 

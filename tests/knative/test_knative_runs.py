@@ -56,7 +56,7 @@ def test_a_run_ends_as_it_does_embedded(
     spec: dict[str, Any], bench: Bench, sink: Callable[[str], list[dict[str, Any]]]
 ) -> None:
     """A spec posted as plain JSON ends with the embedded host's numbers, bit for bit, and the application is told."""
-    here = embedded().submit(spec)
+    here = embedded("memory:").submit(spec)
     expected = here.result()
 
     run = bench.post("dev.varloop.run.submitted", {"spec": spec})
@@ -73,7 +73,7 @@ def test_a_run_is_as_long_as_it_likes(bench: Bench) -> None:
     """A broker may drop an event after 255 hops; a run of three times as many ends, with the embedded numbers."""
     long = H2 | {"budget": {"iterations": 260}}
 
-    assert bench.client.submit(long).result() == embedded().submit(long).result()
+    assert bench.client.submit(long).result() == embedded("memory:").submit(long).result()
 
 
 def test_a_run_is_cancelled(bench: Bench, sink: Callable[[str], list[dict[str, Any]]]) -> None:

@@ -130,7 +130,7 @@ def publish(client: EmbeddedClient, spec: dict[str, Any]) -> None:
 
 def test_who_waits_for_it_gets_all_faults() -> None:
     """The application gets every fault with the error it raises."""
-    client = embedded()
+    client = embedded("memory:")
     publish(client, FAULTS["several"][0])
 
     with pytest.raises(RunEnded, match="run bad: SpecError in encode: the spec has 6 faults") as caught:

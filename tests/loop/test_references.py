@@ -36,7 +36,9 @@ def energy(parameters: list[float]) -> float:
 
 def hydrogen(optimizer: str, **fields: Any) -> RunCompleted:
     """The result of a run on hydrogen."""
-    return submit(circuit=ANSATZ, observable=H2, optimizer=optimizer, seed=4, **fields).result()
+    return submit(
+        store="memory:", circuit=ANSATZ, observable=H2, optimizer=optimizer, seed=4, **fields
+    ).result()
 
 
 @pytest.mark.parametrize(
@@ -64,7 +66,7 @@ def test_a_constant_changes_nothing_but_the_value(fields: dict[str, Any], offset
     def end(constant: float) -> RunCompleted:
         problem = Ising(couplings=couplings, fields=[0.3, -0.5], offset=constant)
         return submit(
-            problem=problem, seed=1, budget=Budget(iterations=40, tolerance=1e-9), **fields
+            store="memory:", problem=problem, seed=1, budget=Budget(iterations=40, tolerance=1e-9), **fields
         ).result()
 
     plain, lifted = end(0.0), end(offset)
@@ -119,7 +121,14 @@ def test_errors_are_standard_errors() -> None:
     total = 0.0
     for seed in range(200):
         run = submit(
-            circuit=ANSATZ, observable=H2, optimizer="cobyla", shots=300, seed=seed, budget=1, initial=point
+            store="memory:",
+            circuit=ANSATZ,
+            observable=H2,
+            optimizer="cobyla",
+            shots=300,
+            seed=seed,
+            budget=1,
+            initial=point,
         )
         first = run_first(run)
         total += ((first[0] - exact) / first[1]) ** 2
@@ -140,7 +149,11 @@ def test_a_ring_is_cut_as_theory_says(layers: int, share: float) -> None:
     ring = MaxCut(edges=[(node, (node + 1) % 8, 1.0) for node in range(8)], layers=layers)
     # γ is negative of the published angles, which maximise the cut
     result = submit(
-        problem=ring, optimizer="l-bfgs-b", budget=80, initial=[-0.6] * layers + [0.4] * layers
+        store="memory:",
+        problem=ring,
+        optimizer="l-bfgs-b",
+        budget=80,
+        initial=[-0.6] * layers + [0.4] * layers,
     ).result()
 
     assert result.value == pytest.approx(-8 * share, abs=1e-4)

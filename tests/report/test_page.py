@@ -226,7 +226,7 @@ def test_passwords_in_the_stores_address_stay_out() -> None:
 
 def test_what_cannot_be_read_is_noted() -> None:
     """A corrupt template costs its part of the page, not the page."""
-    client = embedded()
+    client = embedded("memory:")
     spec = {"problem": {"kind": "maxcut", "edges": [[0, 1, 1.0]]}, "budget": {"iterations": 2}}
     run = client.submit(spec, run="mine")
     run.result()
@@ -240,7 +240,7 @@ def test_what_cannot_be_read_is_noted() -> None:
 
 def test_the_compiled_circuit_is_described() -> None:
     """Qubits, depth, gates, bases, and how many jobs one compilation served."""
-    client = embedded()
+    client = embedded("memory:")
     spec = {
         "problem": {"kind": "energy", "observable": [["ZZ", 1.0], ["XX", 0.5]]},
         "circuit": {"library": "efficient_su2", "options": {"num_qubits": 2, "reps": 1}},
@@ -261,7 +261,7 @@ def test_the_compiled_circuit_is_described() -> None:
 
 def test_a_solution_has_its_bits_cost_and_order() -> None:
     """Each bit stands in its place, and which end is variable 0 is said."""
-    run = embedded().submit(
+    run = embedded("memory:").submit(
         {
             "problem": {"kind": "maxcut", "edges": [[0, 1, 1.0], [1, 2, 1.0]]},
             "shots": 200,
@@ -285,7 +285,7 @@ def test_parameters_have_their_names() -> None:
         "circuit": {"library": "real_amplitudes", "options": {"num_qubits": 1, "reps": 1}},
     }
     for spec, names in ((cut, ["γ[0]", "γ[1]", "β[0]", "β[1]"]), (energy, ["θ[0]", "θ[1]"])):
-        run = embedded().submit({**spec, "budget": {"iterations": 2}})
+        run = embedded("memory:").submit({**spec, "budget": {"iterations": 2}})
         run.result()
 
         assert facts(run).parameters == names

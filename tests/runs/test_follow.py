@@ -13,7 +13,7 @@ from varloop.runs.follow import ITERATION, Follower, News
 @pytest.fixture
 def client() -> EmbeddedClient:
     """A client of the toy pipeline in memory."""
-    return embedded(apps=[toy.app])
+    return embedded("memory:", apps=[toy.app])
 
 
 def iterations(news: list[News]) -> list[runs.Iteration]:

@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from varloop.errors import UsageError
+from varloop.store import DEFAULT, VARIABLE
 from varloop.support.logs import FORMATS
 from varloop.support.masking import mask
 
@@ -38,13 +39,12 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
-DEFAULT_STORE = ".varloop"
 WITH_APPS = ("run", "resume", "cancel", "serve")
 
 store_option = click.option(
     "--store",
-    default=DEFAULT_STORE,
-    envvar="VARLOOP_STORE",
+    default=DEFAULT,
+    envvar=VARIABLE,
     show_default=True,
     show_envvar=True,
     metavar="URL",
@@ -80,10 +80,10 @@ def _complete_runs(
 
     from varloop.errors import VarloopError
     from varloop.journal import list_runs
-    from varloop.store import open_store
+    from varloop.store import default_store, open_store
 
     try:
-        found = list_runs(open_store(context.params.get("store") or DEFAULT_STORE))
+        found = list_runs(open_store(context.params.get("store") or default_store()))
         return [CompletionItem(run) for run in found if run.startswith(incomplete)]
     except VarloopError:
         return []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -13,7 +12,6 @@ from varloop.cli.root import INTERRUPTED
 
 if TYPE_CHECKING:
     from varloop.client import EmbeddedClient, Run
-    from varloop.runs import Iteration
 
 __all__ = ["resume_command", "run_command"]
 
@@ -73,7 +71,7 @@ def _drive(client: EmbeddedClient, run: Run, as_json: bool) -> None:
     """Watch a run to its end, and tell it."""
     try:
         with view(client.resources, run.id, quiet=as_json) as screen:
-            for iteration in _iterations(client, run):
+            for iteration in run.iterations():
                 screen.show(iteration)
     except KeyboardInterrupt:
         click.echo(
@@ -87,24 +85,3 @@ def _drive(client: EmbeddedClient, run: Run, as_json: bool) -> None:
         outcome.print_state(state)
         click.echo(f"  report      {common.same_place('report', run.id)}")
     outcome.finish(state)
-
-
-def _iterations(client: EmbeddedClient, run: Run) -> Iterator[Iteration]:
-    """Iterations that are finished already, then each that is finished while the run goes."""
-    from varloop.events import Terminal
-
-    resources = client.resources
-    last = -1
-    for iteration in run.history():
-        last = iteration.iteration
-        yield iteration
-    if run.stored.ending() is not None:
-        return
-    for event in run.watch():
-        kind = resources.types[event.type]
-        if not (kind.advances or issubclass(kind, Terminal)):
-            continue
-        finished = run.stored.finished(event.iteration - kind.advances)
-        if finished is not None and finished.iteration > last:
-            last = finished.iteration
-            yield finished

@@ -12,7 +12,7 @@ import msgspec
 from varloop.cli import common, outcome, text
 from varloop.cli.progress import Each, View, view
 from varloop.cli.root import INTERRUPTED
-from varloop.support.masking import printable
+from varloop.support.masking import mask, printable
 from varloop.support.numbers import stamp, with_error
 
 if TYPE_CHECKING:
@@ -21,14 +21,13 @@ if TYPE_CHECKING:
 
     from varloop.context import Resources
     from varloop.runs import Iteration, RunState
-    from varloop.support.clock import Clock
 
 __all__ = ["runs_command", "status_command", "table", "watch_command"]
 
-LOOK = 0.2
-"""seconds between two looks at the store"""
 WIDE = 1000
 """columns of what is no terminal"""
+APPEAR = 10.0
+"""seconds that a run may take from its submission to a bus until it lies in the store"""
 QUIET = 10.0
 """seconds without news after which to say how to resume"""
 
@@ -130,12 +129,14 @@ def _value(state: RunState) -> tuple[float, float]:
 @common.json_option
 def watch_command(run: str, server: str | None, store: str, as_json: bool) -> None:
     """Follow RUN to its end, whatever process drives it. With --json, one line per iteration."""
-    from varloop.support.clock import SystemClock
-
-    clock = SystemClock()
     try:
+        if not server:
+            notice = (
+                f"no run {run} in {mask(store)} yet; waiting up to {APPEAR:.0f} s for whoever takes it up"
+            )
+            await_submission(common.resources(store), run, lambda: click.echo(notice, err=True))
         with _screen(run, server, store, as_json) as screen:
-            for iteration in _follow(run, server, store, clock):
+            for iteration in _follow(run, server, store):
                 screen.show(iteration)
     except KeyboardInterrupt:
         click.echo("no longer watching; the run is not affected", err=True)
@@ -155,36 +156,49 @@ def _screen(run: str, server: str | None, store: str, as_json: bool) -> View:
     return view(common.resources(store), run, quiet=False)
 
 
-def _follow(run: str, server: str | None, store: str, clock: Clock) -> Iterator[Iteration]:
+def _follow(run: str, server: str | None, store: str) -> Iterator[Iteration]:
     if server:
         from varloop.cli.remote import Remote
 
         return Remote(server).follow(run)
     hint = f"no news for {QUIET:.0f} s; if nothing drives this run:  {common.same_place('resume', run)}"
-    return poll(common.resources(store), run, clock, lambda: click.echo(hint, err=True))
+    return poll(common.resources(store), run, lambda: click.echo(hint, err=True))
 
 
-def poll(resources: Resources, run: str, clock: Clock, idle: Callable[[], None]) -> Iterator[Iteration]:
+def poll(resources: Resources, run: str, idle: Callable[[], None]) -> Iterator[Iteration]:
     """Finished iterations of a run as they appear in the store, until it ends.
 
     :param idle: called once if nothing happens for ``QUIET`` seconds.
     """
     from varloop.runs import Iteration
-    from varloop.runs.follow import ITERATION, Follower
+    from varloop.runs.follow import ITERATION, LOOK, looks
 
-    follower, quiet, told = Follower(resources, run), 0.0, False
-    while True:
-        news = list(follower.news())
+    quiet, told = 0.0, False
+    for news in looks(resources, run):
         for each in news:
             if each.kind == ITERATION:
                 yield msgspec.json.decode(each.data, type=Iteration)
-        if follower.ended:
-            return
-        clock.sleep(LOOK)
         quiet = 0.0 if news else quiet + LOOK
         if quiet >= QUIET and not told:
             told = True
             idle()
+
+
+def await_submission(resources: Resources, run: str, waiting: Callable[[], None]) -> None:
+    """Wait until a run is there that was submitted to a bus, which takes as long as a worker takes to begin.
+
+    :param waiting: called once if it is not there yet.
+    :raises UnknownRun: if there is no such run after ``APPEAR`` seconds.
+    """
+    from varloop.runs.follow import looks
+
+    told = False
+    for news in looks(resources, run, appear=APPEAR):
+        if news:
+            return
+        if not told:
+            told = True
+            waiting()
 
 
 def _state(run: str, server: str | None, store: str) -> RunState:

@@ -92,7 +92,7 @@ def cancel_command(
 
 def _cancel_there(run: str, server: str, reason: str) -> None:
     from varloop.cli.remote import Remote
-    from varloop.client import cancellation
+    from varloop.client.run import cancellation
     from varloop.support.clock import SystemClock
 
     remote = Remote(server)

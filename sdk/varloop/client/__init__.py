@@ -12,22 +12,16 @@ import msgspec
 
 from varloop.app import DEFAULT, App
 from varloop.client.builder import build_spec, checked, plain
+from varloop.client.run import SOURCE, Run
 from varloop.context import Resources
-from varloop.errors import RunEnded, UsageError
-from varloop.events import (
-    CancelRequested,
-    Event,
-    RunCancelled,
-    RunCompleted,
-    RunFailed,
-    RunSubmitted,
-    Terminal,
-)
-from varloop.runs import Iteration, RunState, StoredRun
+from varloop.errors import UsageError
+from varloop.events import Event, RunSubmitted
+from varloop.runs import StoredRun
+from varloop.runs.follow import ITERATION, LOOK, looks
 from varloop.spec import Budget, CircuitSpec, Gradient, Mitigation, OptimizerSpec, Problem, RunSpec
-from varloop.store import Store, open_store
+from varloop.store import Store, default_store, open_store
 from varloop.support.clock import Clock
-from varloop.wire.codec import RUN_ID
+from varloop.wire.codec import RUN_ID, from_json
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -37,82 +31,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Client", "EmbeddedClient", "Run", "embedded", "submit"]
 
-SOURCE = "app/varloop-python"
 STEPS = "varloop_functions."
 """where varloop's own steps are defined"""
-
-
-class Run:
-    """A run, here or elsewhere."""
-
-    def __init__(self, client: Client, id: str) -> None:
-        self.client = client
-        self.id = id
-        self.stored = StoredRun(client.resources, id)
-        """what the store knows about it"""
-
-    def watch(self) -> Iterator[Event[Any]]:
-        """The run's events from now on, until it ends.
-
-        :raises RunEnded: if the run stops without an end.
-        """
-        for event in map(self.client.resources.claims.whole, self.client.events(self.id)):
-            yield event
-            if isinstance(event.data, Terminal):
-                return
-        if (end := self.stored.ending()) is not None:
-            yield end  # another process ended it
-            return
-        raise RunEnded(
-            "the run stopped before its end" + self.client.why(self.id),
-            run=self.id,
-            hint=f"varloop resume {self.id}, or resume() in Python; varloop watch {self.id} if another process has it",
-        )
-
-    def result(self) -> RunCompleted:
-        """The result, when it is there.
-
-        :raises RunEnded: if the run failed, was cancelled or stopped.
-        """
-        end = self.stored.ending()
-        for event in [] if end else self.watch():
-            end = event
-        match end.data if end else None:
-            case RunCompleted() as result:
-                return result
-            case RunFailed() as failed:
-                raise RunEnded(
-                    f"{failed.error} in {failed.function}: {failed.detail}",
-                    run=self.id,
-                    hint=failed.hint,
-                    faults=failed.faults,
-                )
-            case RunCancelled(reason=reason):
-                raise RunEnded(f"cancelled{': ' if reason else ''}{reason}", run=self.id)
-            case other:
-                raise AssertionError(other)
-
-    def state(self) -> RunState:
-        """Where the run stands."""
-        return self.stored.state()
-
-    def history(self) -> list[Iteration]:
-        """All finished iterations."""
-        return self.stored.history()
-
-    def cancel(self, reason: str = "") -> None:
-        """Ask for the run's end; its next job is not started."""
-        resources = self.client.resources
-        pipeline = resources.submitted(self.id).pipeline
-        self.client.publish(cancellation(self.id, reason, pipeline, resources.clock))
-
-    def resume(self) -> Run:
-        """Set a stopped run going again, where it stopped. Harmless if it runs or has ended."""
-        self.client.publish(*self.stored.pending())
-        return self
-
-    def __repr__(self) -> str:
-        return f"Run({self.id!r})"
+QUIET = 10.0
+"""seconds without news after which a process that was overtaken goes on with a run itself"""
 
 
 class Client(ABC):
@@ -125,7 +47,8 @@ class Client(ABC):
     def submit(self, spec: RunSpec | dict[str, Any], *, run: str = "", pipeline: App | str = DEFAULT) -> Run:
         """Publish ``run.submitted``.
 
-        :param run: the run's id; a new one by default. The same id and spec again is the same run.
+        :param run: the run's id; a new one by default. The same id and spec again is the same run: if it was killed,
+            it goes on where it stopped.
         :raises ConflictError: if the id belongs to another spec.
         :raises UsageError: if it cannot be an id.
         :raises SpecError: with every fault of a spec that varloop's own steps are to take.
@@ -136,8 +59,7 @@ class Client(ABC):
         event = submission(spec, run or self._ids(), name, self.resources.clock)
         event = msgspec.structs.replace(event, data=self.resources.claims.deposit(event.data)[0])
         self.resources.register(event)
-        self.publish(event)
-        return Run(self, event.run)
+        return Run(self, event.run).resume()  # from its submission, if it is new
 
     def run(self, id: str) -> Run:
         """A run that was submitted before.
@@ -156,8 +78,16 @@ class Client(ABC):
         """Publish events."""
 
     @abstractmethod
-    def events(self, run: str) -> Iterator[Event[Any]]:
-        """The events of a run as they happen; ends when nothing more will come."""
+    def events(self, run: str) -> Iterator[Event[Any] | None]:
+        """The events of a run as they happen, and None while there is none; ends when nothing more will come."""
+
+    def recorded(self, run: str, *, since: int = 0) -> Iterator[Event[Any] | None]:
+        """The events that others record of a run, up to its end; None at each look at the store without any."""
+        for news in looks(self.resources, run, since=since):
+            events = [from_json(each.data, self.resources.types) for each in news if each.kind != ITERATION]
+            yield from events
+            if not events:
+                yield None
 
     def why(self, run: str) -> str:
         """What is known about a run that stopped, to be appended to a message."""
@@ -185,8 +115,31 @@ class EmbeddedClient(Client):
         for event in events:
             self.host.publish(event)
 
-    def events(self, run: str) -> Iterator[Event[Any]]:
-        return (event for event in self.host.run() if event.run == run)
+    def events(self, run: str) -> Iterator[Event[Any] | None]:
+        """The run's events as this process delivers them; while another process is ahead, as that one records them."""
+        at = 0
+        while True:
+            for event in self.host.run():
+                yield event if event.run == run else None
+                at = max(at, event.iteration if event.run == run else 0)
+            if run not in self.host.overtaken:
+                return
+            news = False
+            for found in self._elsewhere(run, at):
+                news = news or found is not None
+                yield found
+            if not news or not (pending := StoredRun(self.resources, run).pending()):
+                return
+            self.publish(*pending)  # the other one has stopped
+
+    def _elsewhere(self, run: str, since: int) -> Iterator[Event[Any] | None]:
+        """What another process records of a run, until it ends or nothing comes for ``QUIET`` seconds."""
+        quiet = 0.0
+        for event in self.recorded(run, since=since):
+            yield event
+            quiet = 0.0 if event is not None else quiet + LOOK
+            if quiet >= QUIET:
+                return
 
     def why(self, run: str) -> str:
         letters = [letter for letter in self.host.dead_letters if letter.event and letter.event.run == run]
@@ -208,12 +161,6 @@ def submission(spec: RunSpec | dict[str, Any], run: str, pipeline: str, clock: C
     return Event(id=_run_id(run), source=SOURCE, run=run, data=data, time=time, pipeline=pipeline)
 
 
-def cancellation(run: str, reason: str, pipeline: str, clock: Clock) -> Event[Any]:
-    """The event that asks for a run's end."""
-    id, data, time = str(uuid.uuid4()), CancelRequested(reason=reason), round(clock.now(), 6)
-    return Event(id=id, source=SOURCE, run=run, data=data, time=time, pipeline=pipeline)
-
-
 def _pipeline(given: App | str) -> str:
     return given.pipeline if isinstance(given, App) else given
 
@@ -224,13 +171,17 @@ def _run_id(id: str) -> str:
     return id
 
 
-def embedded(store: Store | str | PathLike[str] = "memory:", apps: Iterable[App] = ()) -> EmbeddedClient:
-    """A client whose functions run in this process: the installed ones and those of your own apps."""
+def embedded(store: Store | str | PathLike[str] | None = None, apps: Iterable[App] = ()) -> EmbeddedClient:
+    """A client whose functions run in this process: the installed ones and those of your own apps.
+
+    :param store: where runs lie, or its URL; that of the command line by default (``VARLOOP_STORE``, or the folder
+        ``.varloop`` here), so that each finds what the other ran. ``memory:`` keeps nothing.
+    """
     from varloop.host import load_pipelines
     from varloop.host.embedded import EmbeddedHost
 
     pipelines = load_pipelines(apps)
-    place = store if isinstance(store, Store) else open_store(store)
+    place = store if isinstance(store, Store) else open_store(default_store() if store is None else store)
     return EmbeddedClient(EmbeddedHost(pipelines, Resources(place, types=pipelines.types)))
 
 
@@ -248,7 +199,7 @@ def submit(
     gradient: Gradient = "auto",
     mitigation: Mitigation = "none",
     optimization_level: int = 1,
-    store: Store | str | PathLike[str] = "memory:",
+    store: Store | str | PathLike[str] | None = None,
     pipeline: App | str = DEFAULT,
     run: str = "",
 ) -> Run:
@@ -279,9 +230,11 @@ def submit(
         parameter-shift where every gate has a rule, else finite-difference.
     :param mitigation: readout undoes misread qubits in expectation values; needs shots.
     :param optimization_level: of Qiskit's transpiler, 0–3.
-    :param store: where its journal lies: ``memory:``, or a folder, which lets any process resume it.
+    :param store: where its journal lies, so that any process can resume, report and list it: a folder or another store;
+        the command line's by default (``VARLOOP_STORE``, or the folder ``.varloop`` here). ``memory:`` keeps nothing.
     :param pipeline: an app of your own, or the name of a pipeline.
-    :param run: its id; a new one by default. The same id and arguments again are the same run.
+    :param run: its id; a new one by default. The same id and arguments again are the same run: a script that was killed
+        and is started again goes on where it stopped.
     :raises UsageError: if an argument is of a kind that no spec can hold.
     :raises SpecError: with every fault of the spec; nothing is submitted. What only a pipeline of your own can find
         ends the run, and :meth:`Run.result` raises RunEnded with it.

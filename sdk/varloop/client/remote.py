@@ -11,14 +11,9 @@ from varloop.client import Client
 from varloop.context import Resources
 from varloop.errors import UsageError
 from varloop.events import Event
-from varloop.runs.follow import ITERATION, Follower
 from varloop.store import Store, open_store
-from varloop.wire.codec import from_json
 
 __all__ = ["Publisher", "RemoteClient", "connect"]
-
-LOOK = 0.2
-"""seconds between two looks at the store"""
 
 
 class Publisher(Protocol):
@@ -38,16 +33,9 @@ class RemoteClient(Client):
     def publish(self, *events: Event[Any]) -> None:
         self._publisher.publish(*events)
 
-    def events(self, run: str) -> Iterator[Event[Any]]:
+    def events(self, run: str) -> Iterator[Event[Any] | None]:
         """The run's recorded events from its beginning, as they are found in the store."""
-        follower = Follower(self.resources, run)
-        while True:
-            for news in follower.news():
-                if news.kind != ITERATION:
-                    yield from_json(news.data, self.resources.types)
-            if follower.ended:
-                return
-            self.resources.clock.sleep(LOOK)
+        return self.recorded(run)
 
 
 def connect(url: str, store: Store | str | PathLike[str]) -> RemoteClient:

@@ -13,8 +13,12 @@ from varloop.events import Event
 from varloop.host.invoke import Invoker, Verdict
 from varloop.host.observe import Observer
 from varloop.settings import Settings
+from varloop.support.cache import LruCache
 
 __all__ = ["EmbeddedHost"]
+
+OVERTAKEN = 1024
+"""runs of which it is known that another process is ahead"""
 
 
 class EmbeddedHost:
@@ -35,6 +39,8 @@ class EmbeddedHost:
         self.invoker = Invoker(pipelines, resources, host="embedded", settings=settings, observer=observer)
         self._consumer = self.bus.consumer("varloop", pipelines.types)
         self._under_way: Delivery | None = None
+        self.overtaken: LruCache[str, None] = LruCache(OVERTAKEN)
+        """runs whose latest delivery was a duplicate: another process is ahead with them"""
 
     @property
     def dead_letters(self) -> list[DeadLetter]:
@@ -79,6 +85,10 @@ class EmbeddedHost:
             delivery.dead(absence, "EventError")
             return
         outcome = self.invoker.invoke(event, delivery.attempt)
+        if outcome.verdict is Verdict.DROP and outcome.function:
+            self.overtaken[event.run] = None
+        else:
+            self.overtaken.pop(event.run, None)
         match outcome.verdict:
             case Verdict.RETRY:
                 delivery.retry(outcome.delay)

@@ -7,6 +7,7 @@ object is an error and never a wrong number.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -16,7 +17,12 @@ from pathlib import Path
 from varloop.errors import CorruptObject, MissingObject, PermanentError, UsageError
 from varloop.store.layout import object_key
 
-__all__ = ["Store", "open_store", "set_up"]
+__all__ = ["DEFAULT", "VARIABLE", "Store", "default_store", "open_store", "set_up"]
+
+DEFAULT = ".varloop"
+"""folder where runs lie unless told otherwise"""
+VARIABLE = "VARLOOP_STORE"
+"""environment variable that tells otherwise"""
 
 _SEAL = 33  # 32 bytes of SHA-256 and a newline
 _PART = re.compile(r"(?!\.{1,2}$|\.partial-)[^/\x00-\x1f\x7f\\]+")
@@ -150,6 +156,11 @@ def set_up(url: str, *, dry_run: bool = False) -> list[str]:
     if not dry_run:
         folder.mkdir(parents=True)
     return [f"create folder {folder}"]
+
+
+def default_store() -> str:
+    """Where Python and the command line keep runs unless told otherwise: ``VARLOOP_STORE``, or a folder here."""
+    return os.environ.get(VARIABLE) or DEFAULT
 
 
 def open_store(url: str | PathLike[str]) -> Store:

@@ -1,0 +1,143 @@
+"""A run as an application holds it: to watch, to wait for, to end."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from varloop.errors import RunEnded, RunTimeout
+from varloop.events import Body, CancelRequested, Event, RunCancelled, RunCompleted, RunFailed, Terminal
+from varloop.runs import Iteration, RunState, StoredRun
+from varloop.support.clock import Clock
+
+if TYPE_CHECKING:
+    from varloop.client import Client
+
+__all__ = ["SOURCE", "Run", "cancellation"]
+
+SOURCE = "app/varloop-python"
+
+
+class Run:
+    """A run, here or elsewhere."""
+
+    def __init__(self, client: Client, id: str) -> None:
+        self.client = client
+        self.id = id
+        self.stored = StoredRun(client.resources, id)
+        """what the store knows about it"""
+
+    def watch(self, timeout: float | None = None) -> Iterator[Event[Any]]:
+        """The run's events from now on, until it ends. A store that is away for a while is waited for.
+
+        :param timeout: seconds, looked at between two events; None waits for ever.
+        :raises RunEnded: if the run stops without an end.
+        :raises RunTimeout: if it has not ended in time.
+        """
+        clock = self.client.resources.clock
+        limit = None if timeout is None else clock.now() + timeout
+        for found in self.client.events(self.id):
+            if found is not None:
+                event = self.client.resources.claims.whole(found)
+                yield event
+                if isinstance(event.data, Terminal):
+                    return
+            if limit is not None and clock.now() >= limit:
+                raise RunTimeout(
+                    f"it has not ended within {timeout:g} s", run=self.id, hint="wait again, or cancel() it"
+                )
+        if (end := self.stored.ending()) is not None:
+            yield end  # another process ended it
+            return
+        raise RunEnded(
+            "the run stopped before its end" + self.client.why(self.id),
+            run=self.id,
+            hint=f"varloop resume {self.id}, or resume() in Python; varloop watch {self.id} if another process has it",
+        )
+
+    def iterations(self, timeout: float | None = None) -> Iterator[Iteration]:
+        """The run's iterations from its first, those that are finished and then each as it is finished.
+
+        Takes and raises what :meth:`watch` does.
+        """
+        last = -1
+        for iteration in self.stored.history():
+            last = iteration.iteration
+            yield iteration
+        if self.stored.ending() is not None:
+            return
+        for event in self.watch(timeout):
+            advances = type(event.data).advances
+            if not advances and not isinstance(event.data, Terminal):
+                continue
+            finished = self.stored.finished(event.iteration - advances)
+            if finished is not None and finished.iteration > last:
+                last = finished.iteration
+                yield finished
+
+    def result(
+        self, timeout: float | None = None, *, each: Callable[[Iteration], object] | None = None
+    ) -> RunCompleted:
+        """The result, when it is there.
+
+        :param timeout: seconds to wait; None waits for ever.
+        :param each: called with each finished iteration, from the first. What it raises is raised here, and the
+            run can be waited for again.
+        :raises RunEnded: if the run failed, was cancelled or stopped.
+        :raises RunTimeout: if it has not ended in time.
+        """
+        if each is not None:
+            for iteration in self.iterations(timeout):
+                each(iteration)
+        end = self.stored.ending()
+        for event in [] if end else self.watch(timeout):
+            end = event
+        match end.data if end else None:
+            case RunCompleted() as result:
+                return result
+            case RunFailed() as failed:
+                raise RunEnded(
+                    f"{failed.error} in {failed.function}: {failed.detail}",
+                    run=self.id,
+                    hint=failed.hint,
+                    faults=failed.faults,
+                )
+            case RunCancelled(reason=reason):
+                raise RunEnded(f"cancelled{': ' if reason else ''}{reason}", run=self.id)
+            case other:
+                raise AssertionError(other)
+
+    def state(self) -> RunState:
+        """Where the run stands."""
+        return self.stored.state()
+
+    def history(self) -> list[Iteration]:
+        """All finished iterations."""
+        return self.stored.history()
+
+    def cancel(self, reason: str = "") -> None:
+        """Ask for the run's end; its next job is not started, and there is no result."""
+        self._ask(cancellation, reason)
+
+    def resume(self) -> Run:
+        """Set a stopped run going again, where it stopped. Harmless if it runs or has ended."""
+        self.client.publish(*self.stored.pending())
+        return self
+
+    def _ask(self, request: Callable[[str, str, str, Clock], Event[Any]], reason: str) -> None:
+        resources = self.client.resources
+        self.client.publish(request(self.id, reason, resources.submitted(self.id).pipeline, resources.clock))
+
+    def __repr__(self) -> str:
+        return f"Run({self.id!r})"
+
+
+def cancellation(run: str, reason: str, pipeline: str, clock: Clock) -> Event[Any]:
+    """The event that asks for a run's end."""
+    return _request(run, CancelRequested(reason=reason), pipeline, clock)
+
+
+def _request(run: str, body: Body, pipeline: str, clock: Clock) -> Event[Any]:
+    time = round(clock.now(), 6)
+    return Event(id=str(uuid.uuid4()), source=SOURCE, run=run, data=body, time=time, pipeline=pipeline)
