@@ -12,9 +12,12 @@ import pytest
 import yaml
 
 from varloop import optimizers
+from varloop.host.server.bus import INBOX
 from varloop.spec import Budget, CircuitSpec, Problem, RunSpec, parse
+from varloop.store import layout
 
-SPEC = (Path(__file__).parents[1] / "docs/spec.md").read_text("utf-8")
+ROOT = Path(__file__).parents[1]
+SPEC = (ROOT / "docs/spec.md").read_text("utf-8")
 
 
 def names(struct: Any) -> list[str]:
@@ -45,6 +48,16 @@ def test_every_problem_is_explained(kind: Any) -> None:
 
     assert all(f"`{name}`" in line for name in names(kind) if name not in ("layers", "cvar"))
     assert all(f"`{name}`" in SPEC for name in (*names(kind), *names(CircuitSpec)) if name != "options")
+
+
+def test_every_place_in_a_store_is_explained() -> None:
+    """The keys that layout.py spells, and those of the server, stand in the table of docs/architecture.md."""
+    shown = (ROOT / "docs/architecture.md").read_text("utf-8")
+    listed = re.findall(r"^\| ``([^`]+)`` \|", layout.__doc__ or "", re.MULTILINE)
+
+    assert len(listed) > 6
+    for key in (*listed, f"{INBOX}…", "probe/…"):
+        assert f"`{key}`" in shown, key
 
 
 @pytest.mark.parametrize("name", optimizers.NAMES)

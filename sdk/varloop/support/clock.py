@@ -1,4 +1,7 @@
-"""Time as an argument: what tells the time and waits. Nothing else in varloop asks the system's clock."""
+"""Time as an argument: what tells the time and waits, wherever time may decide what becomes of a run.
+
+How long a client of the network waits for an answer it measures by itself, on the system's monotonic clock.
+"""
 
 from __future__ import annotations
 
