@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from typing import Any
@@ -151,6 +152,69 @@ def test_what_is_refused(read: Read, change: dict[str, str | None], message: str
 def test_unknown_extensions_are_ignored(read: Read) -> None:
     """Attributes that others add on the way do no harm."""
     assert read(knativearrivaltime="2026-11-21T00:00:00Z", data1="x") == read()
+
+
+@every_way
+@pytest.mark.parametrize(
+    "content", ["application/JSON; charset=UTF-8", "Application/Json", "application/json;x=y"]
+)
+def test_a_media_type_is_no_matter_of_case(read: Read, content: str) -> None:
+    """As SDKs of other languages write it."""
+    attribute = "datacontenttype" if read is from_text else "content-type"
+    assert read(**{attribute: content}).data == CancelRequested(reason="enough")
+
+
+def test_null_is_absent() -> None:
+    """The JSON format lets optional attributes be null; required ones are missing then."""
+    plain = json.loads(structured())
+    for name in ("time", "subject", "dataschema", "pipeline", "iteration", "traceparent"):
+        without = {key: value for key, value in plain.items() if key != name}
+        event = from_json(json.dumps({**plain, name: None}).encode())
+        assert event == from_json(json.dumps(without).encode())
+    with pytest.raises(SchemaError, match="id missing"):
+        from_json(json.dumps({**plain, "id": None}).encode())
+    with pytest.raises(SchemaError, match="Expected `str`"):
+        from_json(json.dumps({**plain, "subject": 5}).encode())
+
+
+def test_data_may_come_in_base64() -> None:
+    """So do SDKs write data that is bytes to them."""
+    plain = json.loads(structured())
+    data = json.dumps(plain.pop("data")).encode()
+    event = from_json(json.dumps({**plain, "data_base64": base64.b64encode(data).decode()}).encode())
+    assert event.data == CancelRequested(reason="enough")
+    with pytest.raises(SchemaError, match="base64"):
+        from_json(json.dumps({**plain, "data_base64": "*"}).encode())
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("user", b"Jos\xe9")],
+        [("elasticapmtraceparent", bytes(range(256)))],
+        [("schema-id", b"\x00\x00\x00\xff")],
+        [("ce_someextension", b"\xff")],
+        [("empty", None)],
+    ],
+)
+def test_foreign_headers_harm_nobody(headers: list[tuple[str, bytes]]) -> None:
+    """Whatever others put beside an event in binary or structured mode is not looked at."""
+    binary = [(name.replace("ce-", "ce_"), value.encode()) for name, value in http().items()]
+    assert from_kafka([*binary, *headers], b'{"reason":"enough"}') == from_record()
+    assert from_kafka(headers, structured()) == from_text()
+
+
+@pytest.mark.parametrize(
+    "content", ["application/cloudevents+json", "Application/CloudEvents+JSON; charset=utf-8"]
+)
+def test_structured_mode_is_told_by_its_content_type(content: str) -> None:
+    """Also with attributes in headers beside it, as tracers put them there."""
+    trace = ("ce_traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+    assert (
+        from_kafka([("content-type", content.encode()), trace, ("ce_id", b"9")], structured()) == from_text()
+    )
+    assert from_kafka([trace], structured()) == from_text()
+    assert from_http({"Content-Type": content, "ce-traceparent": "00-1"}, structured()) == from_text()
 
 
 @every_way

@@ -16,6 +16,7 @@ from varloop.events import BODIES, PREFIX, VERSION, Body, Claim, Event, event_id
 __all__ = [
     "MAX_BYTES",
     "OWN_SOURCE",
+    "REQUIRED",
     "RUN_ID",
     "Types",
     "Wire",
@@ -24,6 +25,7 @@ __all__ = [
     "encode_body",
     "event_of",
     "foreign",
+    "media_type",
     "require",
 ]
 
@@ -34,6 +36,7 @@ ITERATIONS, SHARDS = 10**6, 10**4
 """how many of them a run, and an iteration, can have"""
 
 OWN_SOURCE = "varloop/"
+REQUIRED = ("specversion", "id", "source", "type")
 _SCHEMA = "urn:varloop:schema:"
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -63,6 +66,8 @@ class Wire(msgspec.Struct, kw_only=True, omit_defaults=True):
     tracestate: str = ""
     dataref: str = ""
     data: msgspec.Raw = msgspec.Raw()
+    data_base64: bytes = b""
+    """data as SDKs write it that were given bytes; never written here"""
 
 
 _encoder = msgspec.json.Encoder()
@@ -146,7 +151,7 @@ def _brief(error: Exception) -> str:
 
 def require(attribute: Callable[[str], object]) -> None:
     """Refuse what lacks an attribute that every CloudEvent has."""
-    if missing := [name for name in ("specversion", "id", "source", "type") if not attribute(name)]:
+    if missing := [name for name in REQUIRED if not attribute(name)]:
         raise SchemaError(
             f"not a CloudEvent: {', '.join(missing)} missing",
             hint="as headers ce-id and so on, or all of it in JSON as application/cloudevents+json",
@@ -161,7 +166,7 @@ def event_of(wire: Wire, types: Types) -> Event[Body]:
         body: Body = Claim(of=wire.type, ref=wire.dataref)
         raw = encode_body(body)
     else:
-        raw = bytes(wire.data)
+        raw = bytes(wire.data) or wire.data_base64
         foreign(bytes.decode, raw)  # all of it, also what no field reads: it is handed on as it is
         body = decode_body(wire.type, raw, types)
     shards = _integer("shards", wire.shards, 1, SHARDS)
@@ -189,10 +194,15 @@ def event_of(wire: Wire, types: Types) -> Event[Body]:
     return event
 
 
+def media_type(text: str) -> str:
+    """A media type without its parameters, in lower case."""
+    return text.partition(";")[0].strip().lower()
+
+
 def _check(wire: Wire) -> None:
     if wire.specversion != "1.0":
         raise SchemaError(f"CloudEvents version {wire.specversion[:16]!r} is not supported, only 1.0")
-    if wire.datacontenttype.partition(";")[0].strip() not in _JSON_TYPES:
+    if media_type(wire.datacontenttype) not in _JSON_TYPES:
         raise SchemaError(f"data of type {wire.datacontenttype[:64]!r}, expected application/json")
     if max(map(len, (wire.id, wire.source, wire.type, wire.pipeline, wire.origin, wire.traceparent))) > 256:
         raise SchemaError("a CloudEvents attribute is longer than 256 characters")

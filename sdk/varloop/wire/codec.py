@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -19,6 +19,7 @@ from varloop.events import BODIES, Body, Claim, Event
 from varloop.wire.attributes import (
     MAX_BYTES,
     OWN_SOURCE,
+    REQUIRED,
     RUN_ID,
     Types,
     Wire,
@@ -27,6 +28,7 @@ from varloop.wire.attributes import (
     encode_body,
     event_of,
     foreign,
+    media_type,
     require,
 )
 
@@ -49,11 +51,14 @@ __all__ = [
     "to_kafka",
 ]
 
+T = TypeVar("T")
 STRUCTURED = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Wire).decode
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_NAMES = frozenset(Wire.__struct_fields__) - {"data", "data_base64"}
 _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
@@ -70,7 +75,19 @@ def from_json(data: bytes, types: Types = BODIES) -> Event[Body]:
 
     :raises SchemaError: if it is not a CloudEvent of a known type and schema.
     """
-    return event_of(foreign(_decode, data), types)
+    return event_of(foreign(_wire, data), types)
+
+
+def _wire(data: bytes) -> Wire:
+    """The attributes and data of a structured event. Those that are null are absent."""
+    try:
+        return _decode(data)
+    except msgspec.ValidationError:
+        members = _members(data)
+        given = {name: value for name, value in members.items() if bytes(value) != b"null"}
+        if len(given) == len(members):
+            raise
+        return _decode(_encode(given))
 
 
 def batch_to_json(events: Iterable[Event[Body]]) -> bytes:
@@ -101,8 +118,8 @@ def from_http(headers: Mapping[str, str], body: bytes, types: Types = BODIES) ->
     """
     from cloudevents.core.bindings.http import HTTPMessage, from_binary
 
-    headers = {name.lower(): value for name, value in headers.items()}
-    if headers.get("content-type", "").partition(";")[0].strip() == STRUCTURED:
+    headers = _known({name.lower(): value for name, value in headers.items()}, "ce-")
+    if media_type(headers.get("content-type", "")) == STRUCTURED:
         return from_json(body, types)
     return _binary(lambda: from_binary(HTTPMessage(dict(headers), body), _format()), headers, body, types)
 
@@ -126,10 +143,20 @@ def from_kafka(
 
     if value is None:
         raise SchemaError("the record has no value (a tombstone)")
-    named = {name.lower(): content or b"" for name, content in headers}
-    if not any(name.startswith("ce_") for name in named):
+    named = _known({name.lower(): content or b"" for name, content in headers}, "ce_")
+    kind = media_type(named.get("content-type", b"").decode(errors="replace"))
+    if kind == STRUCTURED or named.keys().isdisjoint(f"ce_{name}" for name in REQUIRED):
         return from_json(value, types)
     return _binary(lambda: from_binary(KafkaMessage(named, None, value), _format()), named, value, types)
+
+
+def _known(headers: dict[str, T], prefix: str) -> dict[str, T]:
+    """What is read of a message's headers. Others may be anything, also what is no text."""
+    return {
+        name: value
+        for name, value in headers.items()
+        if name == "content-type" or (name.startswith(prefix) and name.removeprefix(prefix) in _NAMES)
+    }
 
 
 def _cloudevent(event: Event[Body]) -> Any:
