@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar
 import msgspec
 
 from varloop.evaluation import Evaluation
+from varloop.support.signing import sign
 
 __all__ = [
     "BODIES",
@@ -37,6 +38,7 @@ __all__ = [
     "Solution",
     "Terminal",
     "event_id",
+    "is_signed",
 ]
 
 PREFIX = "dev.varloop."
@@ -308,8 +310,23 @@ def event_id(
     """Deterministic id of an event: UUIDv5 of its routing and the SHA-256 of its encoded data.
 
     The same outcome always gets the same id, and an event whose content was altered on the way no
-    longer matches its own.
+    longer matches its own. Where there is a key (:mod:`varloop.support.signing`) the id is a signature of all this,
+    a UUIDv8, that nobody else can make.
     """
     digest = hashlib.sha256(data).hexdigest()
     part = f"{iteration}" if shards == 1 else f"{iteration}@{shard}of{shards}"
-    return str(uuid.uuid5(_NAMESPACE, f"{pipeline}/{run}/{part}/{type}/{digest}"))
+    return _identity(f"{pipeline}/{run}/{part}/{type}/{digest}")
+
+
+def _identity(text: str) -> str:
+    """UUIDv5 of a text or, with a key, 122 bits of its signature as a UUIDv8."""
+    signature = sign("event", text.encode())
+    if not signature:
+        return str(uuid.uuid5(_NAMESPACE, text))
+    bits = int.from_bytes(signature[:16], "big") & ~(0xF000 << 64 | 0xC000 << 48)
+    return str(uuid.UUID(int=bits | 0x8000 << 64 | 0x8000 << 48))
+
+
+def is_signed(id: str) -> bool:
+    """Whether an id is a signature, by its form."""
+    return id[14:15] == "8"

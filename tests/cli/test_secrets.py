@@ -66,10 +66,10 @@ def clean(text: str) -> bool:
 def test_no_command_tells_a_secret(program: Program, url: str, more: tuple[str, ...]) -> None:
     """Whatever the URL is given for, and however it fails."""
     commands = [
-        ("status", "none", "--from", url),
-        ("runs", "--from", url),
-        ("submit", "toy.yaml", "--to", url, "--pipeline", "toy"),
-        ("cancel", "none", "--to", url),
+        ("status", "none", "--at", url),
+        ("runs", "--at", url),
+        ("submit", "toy.yaml", "--at", url, "--pipeline", "toy"),
+        ("cancel", "none", "--at", url),
         ("run", url),
         ("check", url),
         ("worker", "--bus", url, "--store", url),
@@ -177,7 +177,7 @@ def test_what_came_from_outside_is_shown_and_not_obeyed(
 
 def _watched(program: Program, server: Server) -> None:
     url = f"http://127.0.0.1:{server.port}"
-    for words in (("status", "slow"), ("watch", "slow"), ("runs",), ("status", "slow", "--from", url)):
+    for words in (("status", "slow"), ("watch", "slow"), ("runs",), ("status", "slow", "--at", url)):
         result = CliRunner().invoke(cli, words, prog_name="varloop", color=False)
         assert not any(code in result.output for code in "\x1b\x07\x9b"), words
     assert "\\x1b]0;mine" in program("status", "slow").output

@@ -1,12 +1,14 @@
 """Stores: objects under keys, with conditional create. What a store never does: know what it stores.
 
 Every object is sealed with its digest when written and checked when read, so a truncated or altered
-object is an error and never a wrong number.
+object is an error and never a wrong number. Where there is a key (:mod:`varloop.support.signing`) the seal is signed,
+and what somebody without the key wrote is an error too.
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import os
 import re
 from abc import ABC, abstractmethod
@@ -16,6 +18,7 @@ from pathlib import Path
 
 from varloop.errors import CorruptObject, MissingObject, PermanentError, UsageError
 from varloop.store.layout import object_key
+from varloop.support.signing import sign
 
 __all__ = ["DEFAULT", "VARIABLE", "Store", "default_store", "open_store", "set_up"]
 
@@ -24,7 +27,9 @@ DEFAULT = ".varloop"
 VARIABLE = "VARLOOP_STORE"
 """environment variable that tells otherwise"""
 
-_SEAL = 33  # 32 bytes of SHA-256 and a newline
+_DIGEST, _SEAL = 32, 33
+"""bytes of SHA-256, and with what follows: a newline, or a plus and 32 bytes of signature"""
+_SIGNED = _SEAL + 32
 _PART = re.compile(r"(?!\.{1,2}$|\.partial-)[^/\x00-\x1f\x7f\\]+")
 _LONGEST_PART, _LONGEST_KEY = 200, 800
 """in bytes of UTF-8: what file systems and S3 take, with room for a prefix"""
@@ -50,11 +55,19 @@ class Store(ABC):
         sealed = self._read(_valid(key))
         if sealed is None:
             raise MissingObject(f"{self.url} has no object {key}")
-        data = sealed[_SEAL:]
-        if hashlib.sha256(data).digest() + b"\n" != sealed[:_SEAL]:
+        signed = sealed[_DIGEST:_SEAL] == b"+"
+        seal, data = (sealed[:_SIGNED], sealed[_SIGNED:]) if signed else (sealed[:_SEAL], sealed[_SEAL:])
+        digest = hashlib.sha256(data).digest()
+        if seal[:_DIGEST] != digest or seal[_DIGEST:_SEAL] not in (b"\n", b"+"):
             raise CorruptObject(
                 f"object {key} in {self.url} does not match its digest ({len(sealed)} bytes read)",
                 hint="it was truncated or altered after varloop wrote it; restore it or start a new run",
+            )
+        signature = self._signature(key, digest)
+        if signature and not hmac.compare_digest(seal[_SEAL:], signature):
+            raise CorruptObject(
+                f"object {key} in {self.url} is not signed with the key that is used here",
+                hint="somebody without VARLOOP_KEY wrote it, or moved it; see `varloop docs security`",
             )
         return data
 
@@ -67,14 +80,14 @@ class Store(ABC):
 
     def put(self, key: str, data: bytes) -> None:
         """Write an object, replacing what is there; readers see the old or the new one, whole."""
-        self._write(_valid(key), _seal(data))
+        self._write(_valid(key), self._sealed(key, data))
 
     def create(self, key: str, data: bytes) -> bool:
         """Write an object unless the key exists, atomically. True for the one caller that wrote it.
 
         After StoreUnavailable it may have been written or not: read it.
         """
-        return self._create(_valid(key), _seal(data))
+        return self._create(_valid(key), self._sealed(key, data))
 
     def put_object(self, data: bytes) -> str:
         """Store bytes under their own digest; returns the key ``objects/<sha256>``."""
@@ -97,6 +110,18 @@ class Store(ABC):
     def exists(self) -> bool:
         """False if nothing can be here, as nothing was ever written: perhaps the name is mistyped."""
         return True
+
+    def _sealed(self, key: str, data: bytes) -> bytes:
+        digest = hashlib.sha256(data).digest()
+        signature = self._signature(key, digest)
+        return digest + (b"+" if signature else b"\n") + signature + data
+
+    def _signature(self, key: str, digest: bytes) -> bytes:
+        """Of an object under its key; empty if nothing is signed here."""
+        try:
+            return sign("object", key.encode(), digest)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
 
     @abstractmethod
     def _read(self, key: str) -> bytes | None: ...
@@ -127,10 +152,6 @@ def _valid(key: str) -> str:
             hint=f"parts of 1 to {_LONGEST_PART} bytes between slashes, not . or .., no control characters",
         )
     return key
-
-
-def _seal(data: bytes) -> bytes:
-    return hashlib.sha256(data).digest() + b"\n" + data
 
 
 def set_up(url: str, *, dry_run: bool = False) -> list[str]:
