@@ -30,7 +30,7 @@ def main() -> None:
             initial=ideal.parameters,
             optimizer=varloop.OptimizerSpec(name="spsa", options={"learning_rate": 0.02}),
             backend="aer:fake_torino",
-            shots=4096,
+            shots=16384,
             seed=2,
             budget=3,
             mitigation=mitigation,

@@ -212,7 +212,7 @@ class RunSpec(_Part, frozen=True, kw_only=True):
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
     gradient: Gradient = "auto"
     mitigation: Mitigation = "none"
-    optimization_level: Annotated[int, msgspec.Meta(ge=0, le=3)] = 1
+    optimization_level: Annotated[int, msgspec.Meta(ge=0, le=3)] = 2
     """of Qiskit's transpiler"""
     budget: Budget = Budget()
 

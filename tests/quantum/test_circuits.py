@@ -24,7 +24,6 @@ from hypothesis import strategies as st
 from qiskit import qpy
 from qiskit.circuit import (
     AnnotatedOperation,
-    ClassicalRegister,
     Parameter,
     ParameterVector,
     PowerModifier,
@@ -278,21 +277,6 @@ def test_final_measurements_are_dropped() -> None:
     circuit.measure_all()
     assert load(spec_of(circuit)).count_ops() == {"rx": 12}
     assert load(spec_of(circuit)).num_clbits == 0
-
-
-def test_measurements_before_the_end_are_refused() -> None:
-    """A circuit that goes on after a measurement is a CircuitError."""
-    circuit = QuantumCircuit(1, 1)
-    circuit.measure(0, 0)
-    circuit.rx(Parameter("x"), 0)
-    with pytest.raises(CircuitError, match="classical bits before its end"):
-        load(spec_of(circuit))
-    circuit = QuantumCircuit(1)
-    circuit.add_register(ClassicalRegister(1))
-    with circuit.if_test((circuit.clbits[0], 1)):
-        circuit.rx(Parameter("x"), 0)
-    with pytest.raises(CircuitError, match="classical bits before its end"):
-        load(spec_of(circuit))
 
 
 def nested_gates(levels: int) -> str:

@@ -108,7 +108,7 @@ def test_the_key_depends_on_all_that_the_circuits_depend_on() -> None:
         store.of(replaced(problem=ZZ), aer).key,
         store.of(replaced(shots=None), aer).key,
         store.of(replaced(shots=None, problem=RING), aer).key,
-        store.of(replaced(optimization_level=2), aer).key,
+        store.of(replaced(optimization_level=3), aer).key,
         store.of(replaced(backend="aer:fake_manila"), backends().get("aer:fake_manila")).key,
         store.of(SPEC, Recalibrated()).key,
     ]

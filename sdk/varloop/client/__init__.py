@@ -198,7 +198,7 @@ def submit(
     initial: Iterable[float] | None = None,
     gradient: Gradient = "auto",
     mitigation: Mitigation = "none",
-    optimization_level: int = 1,
+    optimization_level: int = 2,
     store: Store | str | PathLike[str] | None = None,
     pipeline: App | str = DEFAULT,
     run: str = "",

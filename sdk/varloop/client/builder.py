@@ -48,7 +48,7 @@ def build_spec(
     initial: Iterable[float] | None = None,
     gradient: Gradient = "auto",
     mitigation: Mitigation = "none",
-    optimization_level: int = 1,
+    optimization_level: int = 2,
 ) -> RunSpec:
     """The run spec of these arguments, which are those of :func:`varloop.submit`.
 

@@ -135,6 +135,7 @@ def separate(circuit: QuantumCircuit) -> tuple[QuantumCircuit, Angles]:
     from qiskit.circuit import ParameterVector
 
     from varloop.quantum.circuits import check_size, placeholders
+    from varloop.quantum.gates import unfold
 
     columns = placeholders(circuit)
     circuit = circuit.assign_parameters(dict(zip(circuit.parameters, columns, strict=True)))
@@ -145,7 +146,10 @@ def separate(circuit: QuantumCircuit) -> tuple[QuantumCircuit, Angles]:
     slots: list[tuple[Operation, int]] = []
     rows: list[NDArray[np.float64]] = []
     rules: list[str] = []
-    for operation, qubits, clbits in _gates(circuit, circuit.qubits, circuit.clbits):
+    for instruction, qubits, clbits in unfold(circuit, _has_rule):
+        if instruction.name == "global_phase":
+            continue
+        operation = instruction.operation
         affine = _affine(operation, columns)
         check_size((len(rows) + len(affine)) * len(columns), "angles times parameters", MAX_ENTRIES)
         gate = operation.to_mutable() if affine else operation
@@ -169,42 +173,10 @@ def separate(circuit: QuantumCircuit) -> tuple[QuantumCircuit, Angles]:
     return separated, Angles(table[:, :-1].copy(), table[:, -1].copy(), (*rules, *("none" for _ in opaque)))
 
 
-def _gates(
-    circuit: QuantumCircuit, qubits: Sequence[Qubit], clbits: Sequence[Clbit]
-) -> Iterator[tuple[Operation, list[Qubit], list[Clbit]]]:
-    """The circuit's operations on these bits; those with parameters and without a rule taken apart."""
-    for instruction in circuit.data:
-        inner = None if _has_rule(instruction) else _definition(instruction)
-        targets = [qubits[circuit.find_bit(bit).index] for bit in instruction.qubits]
-        memory = [clbits[circuit.find_bit(bit).index] for bit in instruction.clbits]
-        if inner is None:
-            yield instruction.operation, targets, memory
-        else:
-            yield from _gates(inner, targets, memory)
-
-
 def _has_rule(instruction: CircuitInstruction) -> bool:
     if not instruction.is_parameterized():
         return True
     return instruction.is_standard_gate() and instruction.name in RULES
-
-
-def _definition(instruction: CircuitInstruction) -> QuantumCircuit | None:
-    """What the operation consists of, or None where Qiskit cannot tell."""
-    from qiskit.circuit import AnnotatedOperation, QuantumCircuit
-    from qiskit.exceptions import QiskitError
-
-    operation = instruction.operation
-    try:
-        if not isinstance(operation, AnnotatedOperation):
-            return operation.definition
-        from qiskit.transpiler.passes import HighLevelSynthesis
-
-        whole = QuantumCircuit(operation.num_qubits, operation.num_clbits)
-        whole.append(operation, whole.qubits, whole.clbits)
-        return HighLevelSynthesis()(whole)
-    except (QiskitError, TypeError):
-        return None
 
 
 def _affine(operation: Operation, columns: Sequence[Parameter]) -> dict[int, NDArray[np.float64]]:

@@ -19,10 +19,18 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from varloop.errors import CircuitError, UsageError, VarloopError
+from varloop.quantum.gates import inlined, plain, timed
 from varloop.spec import CircuitSpec
 
 if TYPE_CHECKING:
-    from qiskit.circuit import CircuitInstruction, Operation, Parameter, ParameterVector, QuantumCircuit
+    from qiskit.circuit import (
+        CircuitInstruction,
+        Delay,
+        Operation,
+        Parameter,
+        ParameterVector,
+        QuantumCircuit,
+    )
 
 __all__ = [
     "MAX_BYTES",
@@ -71,18 +79,16 @@ _UNDEFINED = ("measure", "barrier", "delay", "reset")
 
 
 def to_qpy(circuit: QuantumCircuit) -> bytes:
-    """zlib of QPY, canonical: two builds of one circuit give the same bytes.
+    """zlib of QPY, canonical: two builds of one circuit give the same bytes, and so does what is read from them.
 
-    Names and metadata of the circuit are dropped, identities of its Parameters follow from their names, and
-    anonymous sub-circuits are inlined (their names come from a counter).
+    Names and metadata of the circuit are dropped, identities of its Parameters follow from their names, and gates
+    that QPY does not write whole are taken apart.
 
     :raises CircuitError: the circuit holds something QPY cannot express.
     """
-    from qiskit import qpy
-
-    with _boundary("the circuit cannot be written as QPY"), io.BytesIO() as buffer:
-        qpy.dump(_canonical(circuit), buffer)
-        return zlib.compress(_in_order(buffer.getvalue()), 6)
+    return _written(
+        from_qpy(_written(circuit))
+    )  # an expression such as 1·x is read as x: the second writing is final
 
 
 def from_qpy(data: bytes) -> QuantumCircuit:
@@ -95,15 +101,16 @@ def from_qpy(data: bytes) -> QuantumCircuit:
     with _boundary("not zlib of QPY"):
         raw = _inflate(data)
         _check_header(raw)
+    with _boundary("Qiskit cannot read this QPY"):
         return _restored(*qpy.load(io.BytesIO(raw)))
 
 
 def load(spec: CircuitSpec, seed: int = 0) -> QuantumCircuit:
-    """The circuit a spec describes, without its final measurements.
+    """The circuit a spec describes: its gates alone, on numbered qubits (see :mod:`varloop.quantum.gates`).
 
     :param seed: of the run: what a function of the library draws at random derives from it, unless the options
         give a seed.
-    :raises CircuitError: it cannot be read or built, is too large, or measures before its end.
+    :raises CircuitError: it cannot be read or built, is too large, or holds more than gates and final measurements.
     """
     if spec.qpy is not None:
         with _boundary("not base64"):
@@ -116,20 +123,14 @@ def load(spec: CircuitSpec, seed: int = 0) -> QuantumCircuit:
     check_size(circuit.num_qubits, "qubits")
     with _boundary("its gates cannot be counted"):
         check_operations(circuit)
-    if circuit.num_clbits:
-        circuit = circuit.remove_final_measurements(inplace=False)
-    if any(instruction.clbits for instruction in circuit.data):
-        raise CircuitError(
-            "the circuit uses classical bits before its end: expected gates, then measurements"
-        )
-    return circuit
+    return _gates_of(circuit)
 
 
 def spec_of(circuit: QuantumCircuit) -> CircuitSpec:
     """The spec that describes this circuit, as QPY.
 
     :raises UsageError: it is no circuit.
-    :raises CircuitError: the circuit holds something QPY cannot express.
+    :raises CircuitError: the circuit holds more than gates and final measurements.
     """
     from qiskit.circuit import QuantumCircuit
 
@@ -138,7 +139,12 @@ def spec_of(circuit: QuantumCircuit) -> CircuitSpec:
             f"the circuit is a {type(circuit).__name__}, expected a QuantumCircuit",
             hint="varloop.CircuitSpec(library=…) names one of Qiskit's library, qasm=… takes OpenQASM",
         )
-    return CircuitSpec(qpy=base64.b64encode(to_qpy(circuit)).decode("ascii"))
+    return CircuitSpec(qpy=base64.b64encode(to_qpy(_gates_of(circuit))).decode("ascii"))
+
+
+def _gates_of(circuit: QuantumCircuit) -> QuantumCircuit:
+    with _boundary("the circuit cannot be taken apart"):
+        return plain(circuit)
 
 
 def placeholders(circuit: QuantumCircuit) -> ParameterVector:
@@ -149,16 +155,23 @@ def placeholders(circuit: QuantumCircuit) -> ParameterVector:
     return ParameterVector(max(names, default="") + "_", len(names), uuid=_NAMESPACE)
 
 
+def _written(circuit: QuantumCircuit) -> bytes:
+    from qiskit import qpy
+
+    with _boundary("the circuit cannot be written as QPY"), io.BytesIO() as buffer:
+        qpy.dump(_canonical(circuit), buffer)
+        return zlib.compress(_in_order(buffer.getvalue()), 6)
+
+
 def _canonical(circuit: QuantumCircuit) -> QuantumCircuit:
     """The circuit as it is written: its parameters are those of one vector, their names are in the metadata.
 
     QPY lists vectors, and the symbols of an expression, in the order of a randomly seeded hash table. With one
     vector there is nothing to order in the first list, and :func:`_in_order` can find the second.
     """
-    while names := {instruction.name for instruction in circuit.data if _anonymous(instruction)}:
-        circuit = circuit.decompose(gates_to_decompose=sorted(names))
     parameters = list(circuit.parameters)
-    circuit = circuit.assign_parameters(dict(zip(parameters, placeholders(circuit), strict=True)))
+    circuit = inlined(circuit.assign_parameters(dict(zip(parameters, placeholders(circuit), strict=True))))
+    _replace_delays(circuit, _with_unit)
     circuit.name, circuit.metadata = "", {_NAMES: [_name(each) for each in parameters]}
     return circuit
 
@@ -185,6 +198,7 @@ def _restored(circuit: QuantumCircuit) -> QuantumCircuit:
             vectors[name, length] = ParameterVector(name, length, uuid=identity)
         parameters.append(vectors[name, length][index])
     circuit.metadata = {}
+    _replace_delays(circuit, _from_unit)
     if not parameters:
         return circuit
     return circuit.assign_parameters(dict(zip(circuit.parameters, parameters, strict=True)))
@@ -199,14 +213,33 @@ def _name(parameter: Parameter) -> tuple[str] | tuple[str, int, int]:
     return (parameter.name,)
 
 
-def _anonymous(instruction: CircuitInstruction) -> bool:
-    """True for a plain wrapper around a circuit, whose name Qiskit may have taken from a counter."""
-    from qiskit.circuit import ControlledGate, Gate, Instruction
+def _replace_delays(circuit: QuantumCircuit, change: Callable[[CircuitInstruction], Delay]) -> None:
+    if not circuit.count_ops().get("delay"):
+        return
+    for place, instruction in enumerate(circuit.data):
+        if instruction.name == "delay":
+            circuit.data[place] = instruction.replace(operation=change(instruction))
 
-    if instruction.is_standard_gate():
-        return False
-    operation = instruction.operation
-    return type(operation) in (Instruction, Gate, ControlledGate) and operation.definition is not None
+
+def _with_unit(instruction: CircuitInstruction) -> Delay:
+    """The delay as QPY keeps it whole: it forgets units, but not that of a constant expression (Qiskit issue 8293)."""
+    from qiskit.circuit import Delay, Duration
+    from qiskit.circuit.classical import expr
+
+    delay = instruction.operation
+    if delay.unit in {"dt", "expr"}:
+        return delay
+    return Delay(expr.lift(getattr(Duration, delay.unit)(float(delay.duration))))
+
+
+def _from_unit(instruction: CircuitInstruction) -> Delay:
+    """The delay of :func:`_with_unit`."""
+    if instruction.operation.unit == "dt" and not isinstance(instruction.params[0], int):
+        raise CircuitError(
+            "a delay has lost its unit in Qiskit's QPY",
+            hint="give durations in dt, or hand the circuit to varloop.submit, which keeps units",
+        )
+    return timed(instruction.operation)
 
 
 def _inflate(data: bytes) -> bytes:

@@ -59,6 +59,17 @@ class Objective:
         return np.ascontiguousarray(self.observable.coeffs.real)
 
     @cached_property
+    def readings(self) -> NDArray[np.float64]:
+        """What each outcome of each group says: the sum of the group's terms, shape (n_groups, 2ⁿ)."""
+        outcomes = np.arange(1 << problems.num_qubits(self.problem), dtype=np.uint64)
+        table = np.zeros((len(self.groups), len(outcomes)))
+        for number, members in enumerate(self.groups):
+            for term in members.terms:
+                odd = np.bitwise_count(outcomes & self.supports[term]) & 1
+                table[number] += self.coefficients[term] * (1.0 - 2.0 * odd)
+        return table
+
+    @cached_property
     def costs(self) -> NDArray[np.float64]:
         """Of each outcome of a binary problem, without the constant, shape (2ⁿ,)."""
         binary = cast(problems.Binary, self.problem)

@@ -44,7 +44,9 @@ class Template:
     mode: Mode
     """expectation: exact energies. distribution: exact probabilities of a binary problem. counts: shots."""
     qpy: tuple[bytes, ...]
-    """the circuits: one per group, measured; or one, not measured, when exact"""
+    """the circuits: one per basis, measured; without bases one, not measured"""
+    bases: tuple[str, ...]
+    """Pauli label that each circuit measures; none if exact values come from the state itself"""
     layout: tuple[int, ...]
     """the device's qubit that holds qubit ``i`` of the problem"""
     parameters: tuple[str, ...]
@@ -61,8 +63,8 @@ class Template:
 
     @property
     def groups(self) -> tuple[Group, ...]:
-        """Terms that each circuit measures; none when exact."""
-        return self.objective.groups if self.mode == "counts" else ()
+        """Terms that each circuit measures; none if nothing is measured."""
+        return self.objective.groups if self.bases else ()
 
     @cached_property
     def circuits(self) -> tuple[QuantumCircuit, ...]:
@@ -92,7 +94,7 @@ class Template:
             matrix=list(zip(rows.tolist(), cols.tolist(), values.tolist(), strict=True)),
             offset=self.angles.offset.tolist(),
             rules=self.angles.rules,
-            bases=tuple(each.basis for each in self.groups),
+            bases=self.bases,
         )
         return msgspec.msgpack.encode(stored)
 
@@ -111,6 +113,7 @@ class Template:
             key=stored.key,
             mode=stored.mode,
             qpy=stored.qpy,
+            bases=stored.bases,
             layout=stored.layout,
             parameters=stored.parameters,
             angles=angles,
@@ -231,12 +234,13 @@ class TemplatePool:
 def _draft(spec: RunSpec, backend: Backend, load: Load) -> tuple[str, Callable[[], Template]]:
     """The key of a spec's template, and what compiles it."""
     objective, mode = Objective(spec.problem), mode_of(spec)
-    bases = [each.basis for each in objective.groups] if mode == "counts" else []
-    if mode == "counts" and not bases:
+    measured = mode == "counts" or backend.measures_exactly
+    bases = tuple(each.basis for each in objective.groups) if measured else ()
+    if measured and not bases:
         raise CircuitError("the observable is a constant: there is nothing to measure")
     written = to_qpy(problems.ansatz(spec, load))
     depends = {
-        "format": 1,
+        "format": 2,
         "circuit": hashlib.sha256(written).hexdigest(),
         "bases": bases,
         "mode": mode,
@@ -254,6 +258,7 @@ def _draft(spec: RunSpec, backend: Backend, load: Load) -> tuple[str, Callable[[
             key=key,
             mode=mode,
             qpy=tuple(map(to_qpy, compiled.circuits)),
+            bases=bases,
             layout=compiled.layout,
             parameters=tuple(parameter.name for parameter in separated.parameters),
             angles=angles,

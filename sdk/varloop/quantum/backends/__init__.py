@@ -56,6 +56,10 @@ class Backend(Protocol):
     def target(self) -> Target:
         """What the device can do, with durations in seconds where they are known."""
 
+    @property
+    def measures_exactly(self) -> bool:
+        """True if exact values too are those of measured circuits, as errors of the measurement are in them."""
+
     def limit(self, mode: str) -> int:
         """Qubits that a problem may have in this mode of a template (see :class:`Template`)."""
 

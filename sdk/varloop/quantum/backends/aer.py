@@ -58,6 +58,10 @@ class Aer:
 
         return {"qiskit": qiskit.__version__, "qiskit-aer": qiskit_aer.__version__}
 
+    @property
+    def measures_exactly(self) -> bool:
+        return False
+
     @cached_property
     def target(self) -> Target:
         from qiskit_aer import AerSimulator
@@ -81,15 +85,24 @@ class Aer:
         program = template.prepared(f"calibrate={calibrate}", lambda: self._program(template, calibrate))
         done = program.run(angles, shots, seed)
         if template.mode == "expectation":
-            values = [data["expectation_value"] for data in done]
+            values = self._energies(template, done, len(angles))
             return Measurement(circuits=len(done), shots=0, values=values)
         if template.mode == "distribution":
-            return _distribution(_table(done), template.objective)
+            return _distribution(self._seen(template, done), template.objective)
         return self._counted(template, done, len(angles), shots or 0, seed)
 
     def _program(self, template: Template, calibrate: bool) -> Program:
         circuits = finished(template, self.target, calibrate, template.num_qubits <= TABULATED)
         return assemble(circuits, template.parameters, once=len(circuits) - len(template.qpy))
+
+    def _energies(self, template: Template, done: list[dict[str, Any]], rows: int) -> list[float]:
+        """Of the state, or of what its measurement in every basis would show on average."""
+        if not template.bases:
+            return [data["expectation_value"] for data in done]
+        objective, table = template.objective, self._seen(template, done)
+        means = (table.reshape(len(template.bases), rows, -1) * objective.readings[:, None]).sum(axis=2)
+        values: list[float] = means.sum(axis=0).tolist()
+        return values
 
     def _counted(
         self, template: Template, done: list[dict[str, Any]], rows: int, shots: int, seed: int
@@ -114,9 +127,13 @@ class Aer:
     ) -> Samples:
         if "probabilities" not in done[0]:
             return from_counts(template.num_qubits, groups, [data["counts"] for data in done])
-        table = _table(done)
+        return draw(self._seen(template, done), shots, groups, seed)
+
+    def _seen(self, template: Template, done: list[dict[str, Any]]) -> NDArray[np.float64]:
+        """Probability of every outcome as the device reads it, shape (executions, 2ⁿ)."""
+        table = np.array([data["probabilities"] for data in done])
         errors = self._readout_errors(template)
-        return draw(table if errors is None else misread(table, errors), shots, groups, seed)
+        return table if errors is None else misread(table, errors)
 
     def _readout_errors(self, template: Template) -> NDArray[np.float64] | None:
         """[P(read 1 | 0), P(read 0 | 1)] of the template's qubits, if the device misreads them."""
@@ -133,7 +150,7 @@ def finished(template: Template, target: Target, calibrate: bool, tabulate: bool
     from varloop.quantum.backends.isa import calibration
 
     circuits = list(template.circuits)
-    if template.mode == "expectation":
+    if not template.bases and template.mode == "expectation":
         save = SaveExpectationValue(template.objective.observable)
         return [_saving(circuit, save, template.layout) for circuit in circuits]
     if calibrate:
@@ -167,10 +184,6 @@ def _checked(rows: ArrayLike, template: Template) -> NDArray[np.float64]:
             hint="the optimizer diverged: smaller steps may help",
         )
     return angles
-
-
-def _table(done: list[dict[str, Any]]) -> NDArray[np.float64]:
-    return np.array([data["probabilities"] for data in done])
 
 
 def _distribution(probabilities: NDArray[np.float64], objective: Objective) -> Measurement:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
 from varloop.errors import CircuitError
 from varloop.quantum.backends import Compiled
+from varloop.quantum.gates import without_final_measurements
 
 if TYPE_CHECKING:
-    from qiskit.circuit import QuantumCircuit
+    from qiskit.circuit import Delay, QuantumCircuit
     from qiskit.transpiler import Target
 
 __all__ = ["calibration", "compile_circuit"]
@@ -22,17 +24,30 @@ SEED = 0  # of the transpiler's heuristics: the same circuit compiles to the sam
 def compile_circuit(circuit: QuantumCircuit, bases: Sequence[str], target: Target, level: int) -> Compiled:
     """Compile a circuit for a target, once for all bases, so that all share one layout.
 
-    :raises CircuitError: it has more qubits than the target, cannot be expressed in its gates, or does what no gate
-        does, so that a single value would not be exact.
+    A circuit that will be measured is compiled with its measurements, behind a barrier: where qubits are placed then
+    takes their readout errors into account, and no gate is moved or dropped that only this one basis cannot tell.
+
+    :param circuit: gates, barriers and delays; no classical bits.
+    :raises CircuitError: it has more qubits than the target, or cannot be expressed in its gates.
     """
-    isa = _transpile(circuit, target, level)
-    _check_gates(isa)
-    layout = tuple(range(circuit.num_qubits))
-    if isa.layout is not None:
-        layout = tuple(isa.layout.final_index_layout(filter_ancillas=True))
+    from qiskit.circuit import QuantumCircuit
+
+    circuit = _clocked(circuit, target)
     if not bases:
-        return Compiled((isa,), layout)
-    return Compiled(_finish([_measured(isa, layout, basis) for basis in bases], target), layout)
+        isa = _transpile(circuit, target, level)
+        final = isa.layout and isa.layout.final_index_layout(filter_ancillas=True)
+        return Compiled((isa,), tuple(final or range(circuit.num_qubits)))
+    measured = circuit.copy()
+    measured.measure_all()
+    isa = _transpile(measured, target, level)
+    places = {isa.find_bit(each.clbits[0]).index: each.qubits[0] for each in isa.data if each.clbits}
+    layout = tuple(isa.find_bit(places[bit]).index for bit in range(circuit.num_qubits))
+    bare = QuantumCircuit(isa.num_qubits)
+    for instruction in without_final_measurements(isa):
+        bare.append(
+            instruction.operation, [isa.find_bit(qubit).index for qubit in instruction.qubits], copy=False
+        )
+    return Compiled(_finish([_measured(bare, layout, basis) for basis in bases], target), layout)
 
 
 def calibration(layout: Sequence[int], target: Target) -> tuple[QuantumCircuit, ...]:
@@ -45,15 +60,35 @@ def calibration(layout: Sequence[int], target: Target) -> tuple[QuantumCircuit, 
     return _finish([_measured(each, layout, "") for each in (zeros, ones)], target)
 
 
-def _check_gates(circuit: QuantumCircuit) -> None:
-    from qiskit.circuit import Barrier, Delay, Gate
+def _clocked(circuit: QuantumCircuit, target: Target) -> QuantumCircuit:
+    """The circuit with its delays in the target's unit of time; without them where qubits do not decay."""
+    if not circuit.count_ops().get("delay"):
+        return circuit
+    result = circuit.copy_empty_like()
+    for instruction in circuit.data:
+        if instruction.name != "delay":
+            result.append(instruction, copy=False)
+        elif target.qubit_properties is not None:
+            result.append(_counted(instruction.operation, target), instruction.qubits, copy=False)
+    return result
 
-    other = {each.name for each in circuit.data if not isinstance(each.operation, (Gate, Barrier, Delay))}
-    if other:
+
+def _counted(delay: Delay, target: Target) -> Delay:
+    """The delay in the target's dt, a multiple of what the target can time; in seconds if it does not tell its dt."""
+    from qiskit.circuit import Delay
+    from qiskit.utils.units import apply_prefix
+
+    seconds = None if delay.unit == "dt" else apply_prefix(delay.duration, delay.unit)
+    if target.dt:
+        steps = delay.duration if seconds is None else seconds / target.dt
+        grid = math.lcm(target.granularity, target.pulse_alignment, target.acquire_alignment)
+        return Delay(grid * round(steps / grid), "dt")
+    if seconds is None:
         raise CircuitError(
-            f"the circuit contains {', '.join(sorted(other))}; expected gates, then measurements",
-            hint="prepare_state prepares a state with gates, initialize does not",
+            f"a delay lasts {delay.duration} dt, and this device does not tell how long its dt is",
+            hint="give the duration in seconds",
         )
+    return Delay(seconds, "s")
 
 
 def _measured(isa: QuantumCircuit, layout: Sequence[int], basis: str) -> QuantumCircuit:

@@ -1,7 +1,8 @@
 """aer:fake_NAME: Aer with the noise of a recorded IBM device, cut down to the qubits that a circuit uses.
 
-Gate errors and relaxation come from the device's calibration, as in Aer's ``NoiseModel.from_backend``. Exact values
-hold the noise of the circuit's gates but no readout error, and no noise of a basis change, as nothing is measured.
+Gate errors and relaxation, that of delays included, come from the device's calibration, as in Aer's
+``NoiseModel.from_backend``. Exact values are what infinitely many shots would give: noise of basis changes and readout
+errors are in them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from varloop.quantum.backends.aer import Aer, finished
 from varloop.quantum.backends.program import Program, assemble
 
 if TYPE_CHECKING:
-    from qiskit.circuit import QuantumCircuit
+    from qiskit.circuit import Delay, QuantumCircuit
     from qiskit.transpiler import Target
 
     from varloop.quantum.templates import Template
@@ -38,6 +39,10 @@ class NoisyAer(Aer):
     @property
     def calibration(self) -> str:
         return self._calibration
+
+    @property
+    def measures_exactly(self) -> bool:
+        return True
 
     @cached_property
     def _calibration(self) -> str:
@@ -65,12 +70,14 @@ class NoisyAer(Aer):
             )
         circuits = finished(template, self.target, calibrate, density)
         cropped = [_crop(circuit, used) for circuit in circuits]
+        local = _local(self.target, used, cropped)
+        delays = _decay(local, cropped)
         return assemble(
             cropped,
             template.parameters,
             once=len(circuits) - len(template.qpy),
             method="density_matrix" if density else "statevector",
-            noise=_noise(_local(self.target, used, cropped), readout=not density),
+            noise=_noise(local, delays, readout=not density),
         )
 
     def _readout_errors(self, template: Template) -> NDArray[np.float64]:
@@ -130,7 +137,9 @@ def _local(target: Target, used: Sequence[int], circuits: Sequence[QuantumCircui
         for instruction in circuit.data
     }
     local = Target(
-        num_qubits=len(used), qubit_properties=[(target.qubit_properties or {})[qubit] for qubit in used]
+        num_qubits=len(used),
+        dt=target.dt,
+        qubit_properties=[(target.qubit_properties or {})[qubit] for qubit in used],
     )
     for name in target.operation_names:
         entries = {
@@ -154,7 +163,40 @@ def _properties(target: Target) -> list[tuple[str, tuple[int, ...], Any]]:
     ]
 
 
-def _noise(local: Target, readout: bool) -> dict[str, Any]:
+def _decay(local: Target, circuits: Sequence[QuantumCircuit]) -> dict[str, Any]:
+    """Put the place of an error where each delay was, and give the errors by the places' labels.
+
+    A delay's error is the qubit's relaxation, as in Aer's ``RelaxationNoisePass``.
+    """
+    from qiskit.circuit import Instruction
+
+    errors: dict[str, Any] = {}
+    for circuit in circuits:
+        for place, instruction in enumerate(circuit.data):
+            if instruction.name != "delay":
+                continue
+            (qubit,), delay = instruction.qubits, instruction.operation
+            number = circuit.find_bit(qubit).index
+            label = f"delay of {delay.duration} {delay.unit} on {number}"
+            if label not in errors:
+                errors[label] = _relaxation(delay, local, number)
+            circuit.data[place] = instruction.replace(
+                operation=Instruction("qerror_loc", 1, 0, [], label=label)
+            )
+    return errors
+
+
+def _relaxation(delay: Delay, local: Target, qubit: int) -> Any:
+    from qiskit.utils.units import apply_prefix
+    from qiskit_aer.noise import thermal_relaxation_error
+
+    known = local.qubit_properties[qubit]
+    t1, t2 = (np.inf if time is None else time for time in (known.t1, known.t2))
+    seconds = delay.duration * local.dt if delay.unit == "dt" else apply_prefix(delay.duration, delay.unit)
+    return thermal_relaxation_error(t1, min(t2, 2 * t1), seconds)
+
+
+def _noise(local: Target, delays: dict[str, Any], readout: bool) -> dict[str, Any]:
     """Aer's noise model as the plain data its native part reads."""
     from qiskit_aer.noise import NoiseModel
     from qiskit_aer.noise.device.models import basic_device_gate_errors, basic_device_readout_errors
@@ -162,6 +204,8 @@ def _noise(local: Target, readout: bool) -> dict[str, Any]:
     model = NoiseModel()
     for name, qubits, error in basic_device_gate_errors(target=local):
         model.add_quantum_error(error, name, qubits)
+    for label, error in delays.items():
+        model.add_all_qubit_quantum_error(error, label)
     for qubits, error in basic_device_readout_errors(target=local) if readout else ():
         model.add_readout_error(error, qubits)
     plain: dict[str, Any] = model.to_dict(serializable=True)
