@@ -13,6 +13,7 @@ import yaml
 
 from varloop import optimizers
 from varloop.host.server.bus import INBOX
+from varloop.settings import Settings
 from varloop.spec import Budget, CircuitSpec, Problem, RunSpec, parse
 from varloop.store import layout
 
@@ -58,6 +59,36 @@ def test_every_place_in_a_store_is_explained() -> None:
     assert len(listed) > 6
     for key in (*listed, f"{INBOX}…", "probe/…"):
         assert f"`{key}`" in shown, key
+
+
+OPERATING = (ROOT / "docs/operating.md").read_text("utf-8")
+
+
+def test_every_setting_is_listed_with_its_default() -> None:
+    """How patient the hosts are, on the page for those who run them."""
+    listed = dict(re.findall(r"^\| `(\w+)` \| (\d+) \|", OPERATING, re.MULTILINE))
+
+    assert {name: float(text) for name, text in listed.items()} == msgspec.to_builtins(Settings())
+
+
+def test_every_variable_is_listed() -> None:
+    """What the code reads from the environment is on the page."""
+    sources = [path.read_text("utf-8") for path in (ROOT / "sdk/varloop").rglob("*.py")]
+    read = {name for text in sources for name in re.findall(r"\bVARLOOP_[A-Z0-9_]+[A-Z]\b", text)}
+
+    shell = {"VARLOOP_COMPLETE"}  # a shell sets it, for completion
+    missing = {
+        name for name in read - shell if name not in OPERATING and not name.startswith("VARLOOP_KAFKA_")
+    }
+    assert missing == set()
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.stem)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    """Every relative link names a file."""
+    links = re.findall(r"\]\((?!http)([^)#]+)", page.read_text("utf-8"))
+
+    assert [link for link in links if not (page.parent / link).exists()] == []
 
 
 @pytest.mark.parametrize("name", optimizers.NAMES)

@@ -55,12 +55,12 @@ def test_the_hydrogen_example_reaches_the_exact_energy() -> None:
 
 
 def test_the_sampled_hydrogen_example_reaches_it_within_its_error() -> None:
-    """h2-shots ends within 4 standard errors of the exact energy (its seed is fixed), and within 5 mHa of error."""
+    """h2-shots ends within 4 standard errors of the exact energy (its seed is fixed), and within 6 mHa of error."""
     _, data = specs.read("h2-shots")
     result = embedded("memory:").submit(data).result()
 
     assert abs(result.value + 1.137306) < 4 * result.error
-    assert result.error < 5e-3
+    assert result.error < 6e-3
 
 
 def test_the_maxcut_example_finds_a_best_cut() -> None:
