@@ -213,6 +213,8 @@ def submit(
 
     :param circuit: the ansatz: any circuit of Qiskit's with at least one free parameter; measurements at its end
         are removed. Or the name of a file of OpenQASM that ends in ``.qasm``. A binary problem may do without: QAOA.
+        One that was compiled for a device already is compiled again, without the qubits that it leaves idle; its
+        observable is that of the circuit before, or had ``apply_layout``.
     :param observable: a Hermitian SparsePauliOp, or pairs of Pauli label and real coefficient; the rightmost letter
         acts on qubit 0, as in Qiskit. Short for ``problem=varloop.Energy(…)``.
     :param problem: Energy, MaxCut, Qubo or Ising; give this or an observable. A networkx graph stands for

@@ -60,9 +60,11 @@ def build_spec(
     """
     if (observable is None) == (problem is None):
         raise UsageError("give either an observable or a problem")
+    problem = _energy(observable) if problem is None else _problem(problem)
+    circuit, problem = _circuit(circuit, problem)
     given: dict[str, Any] = {
-        "problem": _energy(observable) if problem is None else _problem(problem),
-        "circuit": _circuit(circuit),
+        "problem": problem,
+        "circuit": circuit,
         "initial": initial if initial is None or isinstance(initial, str | dict) else _listed(initial),
         "optimizer": optimizer,
         "backend": backend,
@@ -129,14 +131,18 @@ def with_source(circuit: Any, folder: Path) -> Any:
         ) from error
 
 
-def _circuit(given: Any) -> Any:
+def _circuit(given: Any, problem: Any) -> tuple[Any, Any]:
+    """The circuit as data, and the problem on that circuit's qubits."""
     if given is None or isinstance(given, CircuitSpec | dict):
-        return with_source(plain(given, "circuit"), Path())
+        return with_source(plain(given, "circuit"), Path()), problem
     if isinstance(given, PathLike) or (isinstance(given, str) and given.endswith(QASM)):
-        return with_source({"qasm": fspath(given)}, Path())
+        return with_source({"qasm": fspath(given)}, Path()), problem
     from varloop.quantum.circuits import spec_of
+    from varloop.quantum.layouts import without_idle
 
-    return spec_of(given)
+    if isinstance(problem, Problem) and hasattr(given, "layout"):
+        given, problem = without_idle(given, problem)
+    return spec_of(given), problem
 
 
 def _listed(initial: Any) -> Any:
