@@ -52,6 +52,26 @@ def test_the_reason_is_what_was_complained_of(text: str) -> None:
     assert len({advice(reason) for reason, _ in LIBRDKAFKA.values()}) == len(LIBRDKAFKA)
 
 
+def test_a_telling_reason_is_kept() -> None:
+    """What comes after it and tells nothing, as kafka-python's time-outs, does not take its place."""
+    complaints = Complaints()
+    for text in (
+        "Connection failed: KafkaConnectionError: 111 ECONNREFUSED",
+        "RequestTimedOutError: after 278 ms",
+    ):
+        complaints.filter(logging.LogRecord("kafka.net", logging.ERROR, "", 0, text, None, None))
+    assert complaints.reason() == "Connection failed: KafkaConnectionError: 111 ECONNREFUSED"
+    transport = "<KafkaSSLTransport [127.0.0.1:9093<-43150]>: "
+    for text in (
+        "Abort (SaslAuthenticationFailedError: Invalid username or password)",
+        "socket disconnected",
+    ):
+        told = logging.LogRecord("kafka.net", logging.ERROR, "", 0, transport + text, None, None)
+        complaints.filter(told)
+    assert complaints.reason() == "Abort (SaslAuthenticationFailedError: Invalid username or password)"
+    assert "SASL_PASSWORD" in advice(complaints.reason())
+
+
 def test_a_broker_that_is_away_is_one_line_a_minute() -> None:
     """However many clients complain however often, of its names as a server and as a node."""
     complaints = Complaints()

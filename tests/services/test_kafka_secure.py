@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import pytest
 
 from bus.bus_contract import CANCEL, cancel
 from chaos.servers import Server
-from varloop.bus.kafka import CLIENTS, KafkaBus, apply_topics
+from varloop.bus.kafka import CLIENTS, KafkaBus, apply_topics, complaints
 from varloop.errors import TemporaryError
 
 pytestmark = pytest.mark.services
@@ -90,16 +91,46 @@ def test_events_travel_by_tls_and_sasl(url: str) -> None:
     bus.close()
 
 
-@pytest.mark.parametrize("url", ["confluent-kafka"], indirect=True)  # the other leaves sockets open then
-@pytest.mark.parametrize("wrong", ["SASL_PASSWORD", "SSL_CA_LOCATION"])
-def test_refused_settings_are_suspected(
-    url: str, wrong: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """A wrong password and a broker that nobody vouches for are errors that point at the settings, not at secrets."""
-    value = str(sign(tmp_path)) if wrong == "SSL_CA_LOCATION" else "wrong-password"
-    monkeypatch.setenv(f"VARLOOP_KAFKA_{wrong}", value)
-    monkeypatch.setattr("varloop.bus.kafka.confluent.ANSWER", 3.0)
+REASONS = {
+    "SASL_PASSWORD": (
+        "nvalid username or password|uthentication failed",
+        "check VARLOOP_KAFKA_SASL_USERNAME",
+    ),
+    "SASL_MECHANISM": ("PLAIN", "set VARLOOP_KAFKA_SASL_MECHANISM"),
+    "SSL_CA_LOCATION": ("certificate", "check VARLOOP_KAFKA_SECURITY_PROTOCOL"),
+    "name": ("no-such-host.invalid|DNS", "is the host's name right"),
+    "port": ("refused|REFUSED", "is the broker up, and is this its port"),
+}
+"""what is wrong, what the error says of it, and what to do"""
 
-    with pytest.raises(TemporaryError, match="security settings") as caught:
+
+@pytest.mark.parametrize(
+    "url", ["confluent-kafka"], indirect=True
+)  # the other leaves sockets and threads then
+@pytest.mark.parametrize("wrong", REASONS)
+def test_each_cause_has_a_text_of_its_own(
+    url: str, wrong: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A wrong password, mechanism, certificate, name or port: the error names it and what to set, no secret; few
+    lines come before it.
+    """
+    monkeypatch.setattr(complaints.HEARD, "_last", "")
+    monkeypatch.setattr("varloop.bus.kafka.confluent.ANSWER", 3.0)
+    match wrong:
+        case "name":
+            url = "kafka://no-such-host.invalid:9092/t"
+        case "port":
+            url = "kafka://127.0.0.1:1/t"
+        case "SSL_CA_LOCATION":
+            monkeypatch.setenv("VARLOOP_KAFKA_SSL_CA_LOCATION", str(sign(tmp_path)))
+        case _:
+            value = "wrong-password" if wrong == "SASL_PASSWORD" else "SCRAM-SHA-256"
+            monkeypatch.setenv(f"VARLOOP_KAFKA_{wrong}", value)
+
+    with pytest.raises(TemporaryError) as caught:
         apply_topics(url)
+    reason, hint = REASONS[wrong]
+    assert re.search(reason, caught.value.detail), caught.value.detail
+    assert hint in caught.value.hint, str(caught.value)
     assert "wrong-password" not in str(caught.value)
+    assert len(caplog.records) <= 5

@@ -19,7 +19,7 @@ from varloop.bus.kafka.dead import KafkaLetter
 from varloop.bus.kafka.driver import SERVE, Done, Driver, Headers, Record, Topic, Writer
 from varloop.bus.kafka.member import Copy, KafkaDelivery, Member
 from varloop.bus.kafka.settings import Settings, parse_url
-from varloop.errors import MissingExtra, TemporaryError, UsageError
+from varloop.errors import MissingExtra, TemporaryError, UsageError, VarloopError
 from varloop.events import BODIES, Body, Event
 from varloop.wire.codec import Types, to_kafka
 
@@ -88,8 +88,13 @@ class KafkaBus:
         """Publish events; on return they are safe.
 
         :raises TemporaryError: if that is not certain; some of them may be delivered all the same.
+        :raises PermanentError: if one is larger than the topic takes.
         """
-        self._wait(lambda done: self.send(events, done))
+        try:
+            self._wait(lambda done: self.send(events, done))
+        except VarloopError as error:
+            error.run = error.run or ", ".join(sorted({event.run for event in events}))
+            raise
 
     def send(self, events: Iterable[Event[Body]], done: Done) -> None:
         """Publish events without waiting; ``done`` is told once all of them are safe, or one is not, while

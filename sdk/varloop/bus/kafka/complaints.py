@@ -13,20 +13,22 @@ __all__ = ["HEARD", "Complaints", "listen"]
 RECENT = 60.0
 """seconds for which a complaint counts as the reason of an error"""
 _BROKER = re.compile(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9][A-Za-z0-9._-]*):\d{2,5}")
-_STATE = re.compile(r"^.*?\[thrd:[^\]]*\]: |/(bootstrap|\d+)(?=: )| \(after .*$|, \d+ identical .*$")
-"""what librdkafka puts around a reason"""
+_STATE = re.compile(
+    r"^.*?\[thrd:[^\]]*\]: |^<Kafka.*?>: |/(bootstrap|\d+)(?=: )| \(after .*$|, \d+ identical .*$"
+)
+"""what the libraries put around a reason"""
 _NOISE = ("not ready; waiting", "Unable to bootstrap", "brokers are down", "Bootstrap failed")
 """what says only that nothing was reached, not why"""
 ADVICE = (
     (("resolve", "DNS", "gaierror"), "is the host's name right?"),
-    (("refused",), "is the broker up, and is this its port?"),
+    (("refused", "ECONNREFUSED"), "is the broker up, and is this its port?"),
     (("Unsupported SASL mechanism", "UnsupportedSaslMechanism"), "set VARLOOP_KAFKA_SASL_MECHANISM to it"),
     (
         ("SASL authentication error", "SaslAuthenticationFailed"),
         "check VARLOOP_KAFKA_SASL_USERNAME and VARLOOP_KAFKA_SASL_PASSWORD",
     ),
     (
-        ("certificate", "SSL", "ssl"),
+        ("certificate", "SSL handshake", "SSLError", "SSLCert"),
         "check VARLOOP_KAFKA_SECURITY_PROTOCOL and VARLOOP_KAFKA_SSL_CA_LOCATION",
     ),
 )
@@ -42,12 +44,13 @@ class Complaints(Sparse):
 
     def filter(self, record: logging.LogRecord) -> bool:
         text = _STATE.sub("", record.getMessage())
-        if record.levelno >= logging.WARNING and not any(noise in text for noise in _NOISE):
+        telling = advice(text) != AWAY or advice(self.reason()) == AWAY
+        if record.levelno >= logging.WARNING and telling and not any(noise in text for noise in _NOISE):
             self._last, self._when = " ".join(text.split())[:300], time.monotonic()
         return super().filter(record)
 
     def reason(self) -> str:
-        """The last complaint, if it is recent."""
+        """The last complaint, if it is recent; one that tells what to do rather than a later one that does not."""
         return self._last if time.monotonic() - self._when < RECENT else ""
 
 
