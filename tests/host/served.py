@@ -83,10 +83,11 @@ def serving(
     gate: Gate = Gate(),  # noqa: B008
     app: App = toy.app,
     turn: float = TURN,
+    port: int = 0,
 ) -> Iterator[Server]:
-    """A server on a free port of this machine."""
+    """A server on a port of this machine, a free one by default."""
     service = Service(load_pipelines([app]), store, SystemClock(), turn)
-    server = HttpServer(service, "127.0.0.1", 0, gate)
+    server = HttpServer(service, "127.0.0.1", port, gate)
     service.start()
     thread = threading.Thread(target=server.serve)
     thread.start()

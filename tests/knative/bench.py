@@ -10,7 +10,7 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 from varloop.client import Run
-from varloop.client.remote import RemoteClient, connect
+from varloop.client.remote import connect
 from varloop.context import Resources
 from varloop.deploy import Cluster
 from varloop.store import open_store
@@ -54,7 +54,7 @@ class Bench:
         self.registry = f"{settings['REGISTRY']}/varloop"
         self.cluster = Cluster()
         self.store = open_store(f"s3://varloop?endpoint={settings['S3_ENDPOINT']}")
-        self.client: RemoteClient = connect(self.broker, self.store)
+        self.client = connect(self.broker, self.store)
 
     @property
     def resources(self) -> Resources:

@@ -158,9 +158,9 @@ def _screen(run: str, server: str | None, store: str, as_json: bool) -> View:
 
 def _follow(run: str, server: str | None, store: str) -> Iterator[Iteration]:
     if server:
-        from varloop.cli.remote import Remote
+        from varloop.client.server import Server
 
-        return Remote(server).follow(run)
+        return Server(server).follow(run)
     hint = f"no news for {QUIET:.0f} s; if nothing drives this run:  {common.same_place('resume', run)}"
     return poll(common.resources(store), run, lambda: click.echo(hint, err=True))
 
@@ -203,9 +203,9 @@ def await_submission(resources: Resources, run: str, waiting: Callable[[], None]
 
 def _state(run: str, server: str | None, store: str) -> RunState:
     if server:
-        from varloop.cli.remote import Remote
+        from varloop.client.server import Server
 
-        return Remote(server).state(run)
+        return Server(server).state(run)
     from varloop.runs import StoredRun
 
     return StoredRun(common.resources(store), run).state()
@@ -213,9 +213,9 @@ def _state(run: str, server: str | None, store: str) -> RunState:
 
 def _states(server: str | None, store: str) -> list[RunState]:
     if server:
-        from varloop.cli.remote import Remote
+        from varloop.client.server import Server
 
-        return Remote(server).states()
+        return Server(server).states()
     from varloop.runs import states
 
     return states(common.resources(store))

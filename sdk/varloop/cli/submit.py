@@ -53,9 +53,9 @@ def _publish(url: str, event: Event[Any]) -> None:
         bus.publish(event)
         bus.close()
         return
-    from varloop.cli.remote import Remote
+    from varloop.client.server import Server
 
-    Remote(url).publish(event)
+    Server(url).publish(event)
 
 
 @click.command("cancel")
@@ -91,11 +91,11 @@ def cancel_command(
 
 
 def _cancel_there(run: str, server: str, reason: str) -> None:
-    from varloop.cli.remote import Remote
     from varloop.client.run import cancellation
+    from varloop.client.server import Server
     from varloop.support.clock import SystemClock
 
-    remote = Remote(server)
+    remote = Server(server)
     remote.publish(cancellation(run, reason, remote.state(run).pipeline, SystemClock()))
     click.echo(f"asked {mask(server)} to cancel {run}")
     click.echo(f"  watch it    varloop watch {run} --at {mask(server)}")

@@ -12,7 +12,7 @@ import msgspec
 
 from varloop.app import DEFAULT, App
 from varloop.client.builder import build_spec, checked, plain
-from varloop.client.run import SOURCE, Run
+from varloop.client.run import SOURCE, Known, Run
 from varloop.context import Resources
 from varloop.errors import UsageError
 from varloop.events import Event, RunSubmitted
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from varloop.host.embedded import EmbeddedHost
 
-__all__ = ["Client", "EmbeddedClient", "Run", "embedded", "submit"]
+__all__ = ["Client", "EmbeddedClient", "Run", "StoreClient", "embedded", "submit"]
 
 STEPS = "varloop_functions."
 """where varloop's own steps are defined"""
@@ -38,10 +38,10 @@ QUIET = 10.0
 
 
 class Client(ABC):
-    """Where runs are submitted: a way to publish, a way to listen, and the store they share."""
+    """Where runs are submitted: a way to publish, a way to listen, a way to ask."""
 
-    def __init__(self, resources: Resources, ids: Callable[[], str] = lambda: uuid.uuid4().hex[:12]) -> None:
-        self.resources = resources
+    def __init__(self, clock: Clock, ids: Callable[[], str] = lambda: uuid.uuid4().hex[:12]) -> None:
+        self.clock = clock
         self._ids = ids
 
     def submit(self, spec: RunSpec | dict[str, Any], *, run: str = "", pipeline: App | str = DEFAULT) -> Run:
@@ -56,22 +56,25 @@ class Client(ABC):
         name = _pipeline(pipeline)
         if self._takes_specs(name):
             spec = checked(spec)
-        event = submission(spec, run or self._ids(), name, self.resources.clock)
-        event = msgspec.structs.replace(event, data=self.resources.claims.deposit(event.data)[0])
-        self.resources.register(event)
-        return Run(self, event.run).resume()  # from its submission, if it is new
+        event = submission(spec, run or self._ids(), name, self.clock)
+        self.begin(event)
+        return Run(self, event.run)
 
     def run(self, id: str) -> Run:
         """A run that was submitted before.
 
         :raises UnknownRun: if there is no such run.
         """
-        self.resources.submitted(_run_id(id))
+        self.known(_run_id(id)).pipeline()
         return Run(self, id)
 
     def _takes_specs(self, pipeline: str) -> bool:
         """Whether what a pipeline takes is for varloop's own first step, whose checks can be made here."""
         return pipeline == DEFAULT
+
+    @abstractmethod
+    def begin(self, submitted: Event[Any]) -> None:
+        """Publish a submission."""
 
     @abstractmethod
     def publish(self, *events: Event[Any]) -> None:
@@ -81,6 +84,37 @@ class Client(ABC):
     def events(self, run: str) -> Iterator[Event[Any] | None]:
         """The events of a run as they happen, and None while there is none; ends when nothing more will come."""
 
+    @abstractmethod
+    def known(self, run: str) -> Known:
+        """What is known about a run."""
+
+    def whole(self, event: Event[Any]) -> Event[Any]:
+        """An event with its body in it, where that can be had."""
+        return event
+
+    def why(self, run: str) -> str:
+        """What is known about a run that stopped, to be appended to a message."""
+        return ""
+
+
+class StoreClient(Client):
+    """Shares a store with the functions."""
+
+    def __init__(self, resources: Resources, **options: Any) -> None:
+        super().__init__(resources.clock, **options)
+        self.resources = resources
+
+    def begin(self, submitted: Event[Any]) -> None:
+        event = msgspec.structs.replace(submitted, data=self.resources.claims.deposit(submitted.data)[0])
+        self.resources.register(event)
+        self.publish(*self.known(event.run).pending())  # its submission, if it is new
+
+    def known(self, run: str) -> StoredRun:
+        return StoredRun(self.resources, run)
+
+    def whole(self, event: Event[Any]) -> Event[Any]:
+        return self.resources.claims.whole(event)
+
     def recorded(self, run: str, *, since: int = 0) -> Iterator[Event[Any] | None]:
         """The events that others record of a run, up to its end; None at each look at the store without any."""
         for news in looks(self.resources, run, since=since):
@@ -89,12 +123,8 @@ class Client(ABC):
             if not events:
                 yield None
 
-    def why(self, run: str) -> str:
-        """What is known about a run that stopped, to be appended to a message."""
-        return ""
 
-
-class EmbeddedClient(Client):
+class EmbeddedClient(StoreClient):
     """Runs everything in this process, driven by whoever watches a run or waits for its result."""
 
     def __init__(self, host: EmbeddedHost, **options: Any) -> None:

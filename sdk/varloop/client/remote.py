@@ -1,4 +1,7 @@
-"""A client of functions that run elsewhere: publishes to their bus, and follows runs by what is in their store."""
+"""Clients of functions that run elsewhere.
+
+One publishes to their bus and follows runs by what is in their store, the other asks a server for all of it.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,17 @@ from os import PathLike
 from typing import Any, Protocol
 
 from varloop.bus.http import HttpPublisher
-from varloop.client import Client
+from varloop.client import Client, StoreClient
+from varloop.client.server import Server
 from varloop.context import Resources
 from varloop.errors import UsageError
-from varloop.events import Event
+from varloop.events import BODIES, Event
+from varloop.runs import Iteration, RunState
 from varloop.store import Store, open_store
+from varloop.support.clock import Clock, SystemClock
+from varloop.wire.codec import from_json
 
-__all__ = ["Publisher", "RemoteClient", "connect"]
+__all__ = ["Publisher", "RemoteClient", "ServedClient", "connect"]
 
 
 class Publisher(Protocol):
@@ -23,7 +30,7 @@ class Publisher(Protocol):
         """Publish events; on return they will be delivered."""
 
 
-class RemoteClient(Client):
+class RemoteClient(StoreClient):
     """Submits runs to functions elsewhere. Its runs go on when this process ends."""
 
     def __init__(self, publisher: Publisher, resources: Resources, **options: Any) -> None:
@@ -38,14 +45,80 @@ class RemoteClient(Client):
         return self.recorded(run)
 
 
-def connect(url: str, store: Store | str | PathLike[str]) -> RemoteClient:
+class ServedRun:
+    """What a server knows about one run.
+
+    :raises UnknownRun: at each question, if there is no such run.
+    """
+
+    def __init__(self, server: Server, id: str) -> None:
+        self._server = server
+        self.id = id
+
+    def pipeline(self) -> str:
+        return self.state().pipeline
+
+    def state(self) -> RunState:
+        return self._server.state(self.id)
+
+    def ending(self) -> Event[Any] | None:
+        return self._server.ending(self.id)
+
+    def history(self) -> list[Iteration]:
+        return self._server.history(self.id)
+
+    def finished(self, iteration: int) -> Iteration | None:
+        return self._server.finished(self.id, iteration)
+
+    def pending(self) -> list[Event[Any]]:
+        """Nothing: a server goes on with its runs by itself."""
+        return []
+
+
+class ServedClient(Client):
+    """Submits runs to ``varloop serve`` and asks it about them. Needs no store.
+
+    An event whose body lies in the server's store comes with a reference in its place.
+    """
+
+    def __init__(self, server: Server, clock: Clock | None = None, **options: Any) -> None:
+        super().__init__(clock or SystemClock(), **options)
+        self._server = server
+
+    def begin(self, submitted: Event[Any]) -> None:
+        self._server.publish(submitted)
+
+    def publish(self, *events: Event[Any]) -> None:
+        for event in events:
+            self._server.publish(event)
+
+    def known(self, run: str) -> ServedRun:
+        return ServedRun(self._server, run)
+
+    def events(self, run: str) -> Iterator[Event[Any] | None]:
+        """The run's recorded events from its beginning, as the server streams them."""
+        for told in self._server.stream(run):
+            if told is None:
+                yield None
+            elif told.kind in BODIES:
+                yield from_json(told.data)
+
+
+def connect(url: str, store: Store | str | PathLike[str] | None = None) -> Client:
     """A client of functions that run elsewhere.
 
-    :param url: a Knative Broker, ``http(s)://HOST/NAMESPACE/BROKER``, or ``kafka://HOST:PORT/TOPIC``, as
-        seen from here.
-    :param store: the store that the functions use, or its URL as seen from here.
-    :raises UsageError: if there is no bus of this kind.
+    :param url: a server (``varloop serve``), ``http(s)://HOST:PORT``; or, with a store, a Knative Broker,
+        ``http(s)://HOST/NAMESPACE/BROKER``, or ``kafka://HOST:PORT/TOPIC``, as seen from here. HTTP URLs may have
+        ``USER:PASSWORD@``; a server's token is the password or in ``VARLOOP_TOKEN``.
+    :param store: the store that the functions use, or its URL as seen from here. A server needs none.
+    :raises UsageError: if there is no bus of this kind, or it needs a store.
     """
+    if store is None:
+        if url.startswith("kafka://"):
+            raise UsageError(
+                f"a client of {url} needs the store of its functions", hint="connect(url, store)"
+            )
+        return ServedClient(Server(url))
     place = store if isinstance(store, Store) else open_store(store)
     return RemoteClient(_publisher(url), Resources(place))
 

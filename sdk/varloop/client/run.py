@@ -4,19 +4,44 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from varloop.errors import RunEnded, RunTimeout
 from varloop.events import Body, CancelRequested, Event, RunCancelled, RunCompleted, RunFailed, Terminal
-from varloop.runs import Iteration, RunState, StoredRun
+from varloop.runs import Iteration, RunState
 from varloop.support.clock import Clock
 
 if TYPE_CHECKING:
     from varloop.client import Client
 
-__all__ = ["SOURCE", "Run", "cancellation"]
+__all__ = ["SOURCE", "Known", "Run", "cancellation"]
 
 SOURCE = "app/varloop-python"
+
+
+class Known(Protocol):
+    """What is known about one run, wherever that is. Looks anew at each question."""
+
+    def pipeline(self) -> str:
+        """Its pipeline.
+
+        :raises UnknownRun: if there is no such run.
+        """
+
+    def state(self) -> RunState:
+        """Where it stands."""
+
+    def ending(self) -> Event[Any] | None:
+        """The event that ended it, or None."""
+
+    def history(self) -> list[Iteration]:
+        """All finished iterations, oldest first."""
+
+    def finished(self, iteration: int) -> Iteration | None:
+        """One iteration, or None if it is not finished."""
+
+    def pending(self) -> list[Event[Any]]:
+        """The events that it may wait for: publish them again to resume it."""
 
 
 class Run:
@@ -25,8 +50,8 @@ class Run:
     def __init__(self, client: Client, id: str) -> None:
         self.client = client
         self.id = id
-        self.stored = StoredRun(client.resources, id)
-        """what the store knows about it"""
+        self.stored = client.known(id)
+        """what is known about it"""
 
     def watch(self, timeout: float | None = None) -> Iterator[Event[Any]]:
         """The run's events from now on, until it ends. A store that is away for a while is waited for.
@@ -35,11 +60,11 @@ class Run:
         :raises RunEnded: if the run stops without an end.
         :raises RunTimeout: if it has not ended in time.
         """
-        clock = self.client.resources.clock
+        clock = self.client.clock
         limit = None if timeout is None else clock.now() + timeout
         for found in self.client.events(self.id):
             if found is not None:
-                event = self.client.resources.claims.whole(found)
+                event = self.client.whole(found)
                 yield event
                 if isinstance(event.data, Terminal):
                     return
@@ -126,8 +151,7 @@ class Run:
         return self
 
     def _ask(self, request: Callable[[str, str, str, Clock], Event[Any]], reason: str) -> None:
-        resources = self.client.resources
-        self.client.publish(request(self.id, reason, resources.submitted(self.id).pipeline, resources.clock))
+        self.client.publish(request(self.id, reason, self.stored.pipeline(), self.client.clock))
 
     def __repr__(self) -> str:
         return f"Run({self.id!r})"

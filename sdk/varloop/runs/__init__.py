@@ -61,6 +61,13 @@ class StoredRun:
         self._resources = resources
         self._journal = resources.journal(id)
 
+    def pipeline(self) -> str:
+        """Its pipeline.
+
+        :raises UnknownRun: if there is no such run.
+        """
+        return self._resources.submitted(self.id).pipeline
+
     def submitted(self) -> Event[Any]:
         """The event that asked for it, a large spec included.
 

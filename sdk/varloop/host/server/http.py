@@ -4,6 +4,8 @@
 POST   ``/``                  CloudEvents, binary, structured or batched → 202; 400 with the reason
 GET    ``/runs``              where the newest runs stand
 GET    ``/runs/ID``           where a run stands
+GET    ``/runs/ID/history``   its finished iterations; one of them under ``/N``
+GET    ``/runs/ID/end``       the event that ended it; 204 while there is none
 GET    ``/runs/ID/events``    the run's events from its start, as server-sent events, until it ends
 =====  =====================  =================================================================
 """
@@ -26,7 +28,7 @@ from varloop.host.server.service import Service
 from varloop.runs import StoredRun, states
 from varloop.runs.follow import Follower, News
 from varloop.support.masking import mask
-from varloop.wire.codec import MAX_BYTES
+from varloop.wire.codec import MAX_BYTES, STRUCTURED, to_json
 
 if TYPE_CHECKING:
     from flask import Flask, Response
@@ -36,7 +38,7 @@ __all__ = ["HttpServer", "create_ingress"]
 
 LOOK = 0.1
 """seconds between two looks for news of a run that is streamed"""
-QUIET = 15.0
+QUIET = 2.0
 """seconds without news after which a stream says that it is still there"""
 STREAMS, OTHERS = 48, 16
 """streams at a time, each of which holds a thread, and other requests"""
@@ -45,17 +47,16 @@ IDLE = 20
 CONNECTIONS = 500
 FAULTS = 10
 """faults of a spec that an answer lists; of more it tells the number"""
-PLACES = "there are POST / for events, and GET /runs, /runs/ID and /runs/ID/events"
+PLACES = "there are POST / for events, and GET /runs, /runs/ID, /runs/ID/history and /runs/ID/events"
 END = "end"
 """id of a stream's last event: whoever comes again with it has seen all"""
 
 
 def create_ingress(service: Service, gate: Gate) -> Flask:
     """The server's Flask application."""
-    from flask import Flask, Response, request
+    from flask import Flask, request
 
     app = Flask("varloop")
-    streams = threading.BoundedSemaphore(STREAMS)
 
     @app.post("/")
     def take() -> Response:
@@ -64,13 +65,50 @@ def create_ingress(service: Service, gate: Gate) -> Flask:
         service.accept(*events)
         return _json({"accepted": [{"id": event.id, "run": event.run} for event in events]}, 202)
 
+    @app.get("/health/<probe>")
+    def health(probe: str) -> str:
+        return "OK"
+
+    _tell(app, service)
+    _stream_runs(app, service)
+    _guard(app, gate)
+    _explain(app)
+    return app
+
+
+def _tell(app: Flask, service: Service) -> None:
+    """Where runs stand."""
+    from flask import Response
+
     @app.get("/runs")
     def list_all() -> Response:
         return _json(states(service.resources()))
 
     @app.get("/runs/<run>")
     def show(run: str) -> Response:
-        return _json(StoredRun(_known(service, run), run).state())
+        return _json(_run(service, run).state())
+
+    @app.get("/runs/<run>/history")
+    def history(run: str) -> Response:
+        return _json(_run(service, run).history())
+
+    @app.get("/runs/<run>/history/<int:iteration>")
+    def finished(run: str, iteration: int) -> Response:
+        return _json(_run(service, run).finished(iteration))
+
+    @app.get("/runs/<run>/end")
+    def end(run: str) -> Response:
+        event = _run(service, run).ending()
+        if event is None:
+            return Response(status=204)
+        return _response(Answer(200, {"content-type": STRUCTURED}, to_json(event)))
+
+
+def _stream_runs(app: Flask, service: Service) -> None:
+    """What happens in runs."""
+    from flask import Response, request
+
+    streams = threading.BoundedSemaphore(STREAMS)
 
     @app.get("/runs/<run>/events")
     def stream(run: str) -> Response:
@@ -84,14 +122,6 @@ def create_ingress(service: Service, gate: Gate) -> Flask:
         response = Response(_stream(follower, service), headers=STREAM)
         response.call_on_close(streams.release)
         return response
-
-    @app.get("/health/<probe>")
-    def health(probe: str) -> str:
-        return "OK"
-
-    _guard(app, gate)
-    _explain(app)
-    return app
 
 
 STREAM = {"content-type": "text/event-stream", "cache-control": "no-cache", "x-accel-buffering": "no"}
@@ -144,6 +174,11 @@ def _known(service: Service, run: str) -> Resources:
     except (EventError, PermanentError) as error:
         abort(_response(problem(404, type(error).__name__, mask(str(error)))))
     return resources
+
+
+def _run(service: Service, run: str) -> StoredRun:
+    """A run, if there is such a one."""
+    return StoredRun(_known(service, run), run)
 
 
 def _iteration(last: str) -> int:

@@ -1,12 +1,13 @@
-"""A server that takes CloudEvents (``varloop serve``), as the command line talks to it."""
+"""A server that takes CloudEvents (``varloop serve``), as its clients talk to it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
@@ -25,14 +26,27 @@ from varloop.events import Event
 from varloop.runs import STATES, Iteration, RunState
 from varloop.runs.follow import ITERATION
 from varloop.support.connections import address, authorization, endpoint
-from varloop.wire.codec import STRUCTURED, to_json
+from varloop.wire.codec import STRUCTURED, from_json, to_json
 
-__all__ = ["Remote"]
+__all__ = ["Server"]
 
 REFUSALS = {kind.__name__: kind for kind in (ConflictError, SchemaError, UnknownRun)}
 """by the titles of a server's problems"""
+END = "end"
+"""id of a stream's last message"""
+PAUSE = 1.0
+"""seconds before a stream that broke is taken up again"""
 TIMEOUT = 30.0
 """seconds without a byte; a stream says more often that it is still there"""
+
+
+class Told(NamedTuple):
+    """A message of a stream."""
+
+    id: str
+    kind: str
+    """a CloudEvents type, or ``iteration``"""
+    data: bytes
 
 
 class _Problem(msgspec.Struct):
@@ -41,17 +55,19 @@ class _Problem(msgspec.Struct):
     faults: list[str] = []
 
 
-class Remote:
-    """Publishes to a server and asks it about runs.
+class Server:
+    """Publishes to a server and asks it about runs. Every method raises TemporaryError if it does not answer.
 
+    :param url: ``http(s)://[USER:PASSWORD@]HOST:PORT``; a token is the password or in ``VARLOOP_TOKEN``.
     :raises UsageError: if this is not the URL of an HTTP server.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, pause: Callable[[], None] = lambda: time.sleep(PAUSE)) -> None:
         parts = endpoint(url)
         if parts is None:
             raise UsageError(f"{url!r} is not the URL of a server", hint="http://127.0.0.1:8765")
         self.url = address(parts).rstrip("/")
+        self._pause = pause
         self._shown = authorization(parts) or _token()
 
     def publish(self, event: Event[Any]) -> None:
@@ -65,8 +81,25 @@ class Remote:
             pass
 
     def state(self, run: str) -> RunState:
-        """Where a run stands."""
+        """Where a run stands.
+
+        :raises UnknownRun: if there is no such run.
+        """
         return _state(self._get(f"/runs/{run}"))
+
+    def history(self, run: str) -> list[Iteration]:
+        """Its finished iterations, oldest first."""
+        return msgspec.convert(self._get(f"/runs/{run}/history"), list[Iteration])
+
+    def finished(self, run: str, iteration: int) -> Iteration | None:
+        """One iteration, or None if it is not finished."""
+        return msgspec.convert(self._get(f"/runs/{run}/history/{iteration}"), Iteration | None)
+
+    def ending(self, run: str) -> Event[Any] | None:
+        """The event that ended it, or None."""
+        with self._open(f"/runs/{run}/end") as answer:
+            data = answer.read()
+        return from_json(data) if data else None
 
     def states(self) -> list[RunState]:
         """Where every run stands, the newest first."""
@@ -74,14 +107,44 @@ class Remote:
 
     def follow(self, run: str) -> Iterator[Iteration]:
         """Finished iterations of a run, until it ends."""
-        kind = ""
-        with self._open(f"/runs/{run}/events") as answer:
+        for told in self.stream(run):
+            if told is not None and told.kind == ITERATION:
+                yield msgspec.json.decode(told.data, type=Iteration)
+
+    def stream(self, run: str) -> Iterator[Told | None]:
+        """What the server tells of a run, from its start to its end, and None now and then while there is no news.
+
+        A server that goes away is waited for, its stream taken up where it broke.
+        """
+        last, told = "", set[int]()
+        while last != END:
+            try:
+                for each in self._messages(run, last):
+                    if each is None:
+                        yield None
+                    elif hash(each) not in told:  # a stream that is taken up begins with what was told
+                        last = each.id
+                        told.add(hash(each))
+                        yield each
+            except TemporaryError:
+                if not last:
+                    raise
+            if last != END:
+                yield None
+                self._pause()
+
+    def _messages(self, run: str, last: str) -> Iterator[Told | None]:
+        fields: dict[bytes, bytes] = {}
+        with self._open(f"/runs/{run}/events", headers={"last-event-id": last} if last else {}) as answer:
             for line in answer:
                 field, _, value = line.rstrip(b"\n").partition(b": ")
-                if field == b"event":
-                    kind = value.decode()
-                elif field == b"data" and kind == ITERATION:
-                    yield msgspec.json.decode(value, type=Iteration)
+                if field:
+                    fields[field] = value
+                elif b"data" in fields:
+                    yield Told(fields[b"id"].decode(), fields[b"event"].decode(), fields[b"data"])
+                    fields = {}
+                else:
+                    yield None
 
     def _get(self, path: str) -> Any:
         with self._open(path) as answer:
