@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from qiskit.circuit import Parameter, QuantumCircuit
@@ -10,6 +11,7 @@ from qiskit.circuit.library import efficient_su2
 from qiskit.quantum_info import SparsePauliOp, Statevector
 
 from quantum.backend_contract import RING, backends
+from varloop.cli.check import rows
 from varloop.errors import MissingExtra, SpecError
 from varloop.quantum import check
 from varloop.quantum.backends import Backends
@@ -180,6 +182,19 @@ def test_the_report_of_an_exact_run() -> None:
     assert seen.depth == 5
     assert seen.value == pytest.approx(exact)
     assert seen.error == 0.0
+
+
+def test_the_report_names_what_is_broken() -> None:
+    """At level 1 qubits 0 and 1 of fake_cusco are taken, whatever they read; at level 2 better ones are found."""
+    spec = RunSpec(problem=BELL, circuit=SU2, backend="aer:fake_cusco", optimization_level=1)
+    seen = check.report(spec, backends(), 1, False)
+    errors = {q: backends().get("aer:fake_cusco").target["measure"][q,].error for q in (0, 1)}
+    bad = [f"measure on {q} ({error:.0%} errors)" for q, error in errors.items() if error >= check.BROKEN]
+    assert bad
+    assert set(bad) <= set(seen.broken)
+    assert ("broken", ", ".join(seen.broken) + "; optimization_level 2 avoids them") in rows(spec, seen, 1)
+    better = msgspec.structs.replace(spec, optimization_level=2)
+    assert check.report(better, backends(), 1, False).broken == []
 
 
 def test_the_report_of_a_cvar_counts_finite_differences() -> None:

@@ -86,6 +86,13 @@ def rows(spec: RunSpec, report: Report, first: int) -> list[tuple[str, str]]:
             f"1 job: {count(report.rows, 'row')} × {bases} = {report.circuits:,} circuits{gradient}",
         ),
     ]
+    if report.broken:
+        advice = (
+            "; another device may do"
+            if spec.optimization_level >= 2
+            else "; optimization_level 2 avoids them"
+        )
+        found.append(("broken", ", ".join(report.broken) + advice))
     if first > report.points:
         found.append(("the first", f"1 job of {count(first, 'point')}, to calibrate the optimizer"))
     where = "the first point" if spec.initial else "parameters all zero"

@@ -28,6 +28,9 @@ REST_SECONDS = 0.00025
 PRICE = 1.60
 """US dollars per QPU second: IBM's pay-as-you-go plan (2026)"""
 
+BROKEN = 0.25
+"""error from which an operation of a device is called broken: at ½ a readout says nothing"""
+
 MAX_PARAMETERS = 4096
 """of a run's circuit: memory for its angles grows with their square"""
 
@@ -51,6 +54,8 @@ class Report:
     """of the deepest circuit, measurement included"""
     two_qubit_gates: int
     """of the circuit that has most"""
+    broken: list[str]
+    """operations in use, as ``measure on 3``, that the device's calibration gives an error of BROKEN or more"""
     points: int
     gradient: str
     """how gradients are measured; none if the optimizer needs none"""
@@ -242,6 +247,7 @@ def report(
         bases=len(template.circuits),
         depth=max(circuit.depth() for circuit in template.circuits),
         two_qubit_gates=max(circuit.num_nonlocal_gates() for circuit in template.circuits),
+        broken=_broken(template, backend),
         points=n_points,
         gradient=method,
         rows=rows,
@@ -258,6 +264,18 @@ def report(
 
 def _used(circuit: QuantumCircuit) -> int:
     return len({qubit for instruction in circuit.data for qubit in instruction.qubits})
+
+
+def _broken(template: Template, backend: Backend) -> list[str]:
+    """Of all circuits, by decreasing error."""
+    errors: dict[tuple[str, tuple[int, ...]], float] = {}
+    for circuit in template.circuits:
+        for instruction in circuit.data:
+            place = tuple(circuit.find_bit(qubit).index for qubit in instruction.qubits)
+            known = backend.target.get(instruction.name, {}) or {}
+            errors[instruction.name, place] = getattr(known.get(place), "error", None) or 0.0
+    worst = sorted((-error, name, place) for (name, place), error in errors.items() if error >= BROKEN)
+    return [f"{name} on {', '.join(map(str, place))} ({-error:.0%} errors)" for error, name, place in worst]
 
 
 def _shot_seconds(template: Template, backend: Backend) -> float:
