@@ -128,12 +128,16 @@ class PermanentError(VarloopError):
 class SpecError(PermanentError):
     """The run's spec has faults.
 
-    :param faults: every fault found, each ``field: what is wrong, what is expected``.
+    :param faults: every fault found, each ``field: what is wrong, what is expected``. The error has the first 40, and
+        says how many more there are: an answer is no larger than what it answers.
     """
 
+    TOLD, LONGEST = 40, 400
+
     def __init__(self, faults: Sequence[str], *, hint: str = "", run: str = "") -> None:
-        self.faults = tuple(map(_clean, faults))
-        count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
+        more = [f"and {len(faults) - self.TOLD} more faults"] if len(faults) > self.TOLD else []
+        self.faults = tuple(_clean(fault[: self.LONGEST]) for fault in [*faults[: self.TOLD], *more])
+        count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
         super().__init__(f"the spec has {count}: " + "; ".join(self.faults), hint=hint, run=run)
 
 

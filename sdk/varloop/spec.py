@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 import msgspec
@@ -19,6 +20,7 @@ from varloop.errors import SpecError, UsageError
 
 __all__ = [
     "CANDIDATES",
+    "MAX_ITERATIONS",
     "SHORT",
     "Budget",
     "CircuitSpec",
@@ -30,6 +32,7 @@ __all__ = [
     "Qubo",
     "RunSpec",
     "digest",
+    "first",
     "parse",
     "summary",
     "told",
@@ -38,7 +41,18 @@ __all__ = [
 CANDIDATES = 3
 """points that a run with shots measures afresh at its end, at most; each of them twice"""
 
-PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
+MAX_ITERATIONS = 999_999
+"""of a run: events, and records in the store, count iterations with six digits"""
+FAULTS = 10
+"""of one kind that are told one by one"""
+SMALLEST, LARGEST = 1e-100, 1e100
+"""sizes that a problem's largest number may have: squares and quotients of sums stay within the range of numbers"""
+RADIANS = 1e9
+"""largest size of a first parameter: beyond, neighbouring numbers are angles apart"""
+
+Iterations = Annotated[int, msgspec.Meta(ge=1, le=MAX_ITERATIONS)]
+Total = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
 Shots = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 Weight = tuple[int, int, float]
 Gradient = Literal["auto", "none", "parameter-shift", "finite-difference", "spsa"]
@@ -168,11 +182,11 @@ class Budget(_Part, frozen=True, kw_only=True):
     and time for it are kept back.
     """
 
-    iterations: PositiveInt = 100
+    iterations: Iterations = 100
     """of the optimizer, the final measurement not counted"""
-    shots: PositiveInt | None = None
+    shots: Total | None = None
     """shots of the whole run; the next iteration is not started if it and the final measurement would exceed them"""
-    deadline: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    deadline: Seconds | None = None
     """seconds from when the run was taken up; nothing is started after it, and the next iteration is not started if the
     final measurement would then be late, as far as the latest iteration tells"""
     tolerance: Annotated[float, msgspec.Meta(gt=0)] | None = None
@@ -218,7 +232,7 @@ class RunSpec(_Part, frozen=True, kw_only=True):
 
 
 Check = Callable[[dict[str, Any]], list[str]]
-"""Finds faults in the fields of a spec that could be read; a field that could not is absent."""
+"""Finds faults in the fields of a spec that could be read, defaults among them; a field that could not is absent."""
 
 
 def parse(data: object, *checks: Check) -> RunSpec:
@@ -230,7 +244,7 @@ def parse(data: object, *checks: Check) -> RunSpec:
     if not isinstance(data, dict):
         raise SpecError([f"spec: expected an object, got {type(data).__name__}"])
     faults: list[str] = []
-    parts = _fields(RunSpec, data, "", faults)
+    parts = _defaults(data) | _fields(RunSpec, data, "", faults)
     if data.get("circuit") is None and isinstance(parts.get("problem"), Energy):
         faults.append("circuit: missing; an energy problem needs an ansatz")
     faults += _meaning(parts)
@@ -238,10 +252,14 @@ def parse(data: object, *checks: Check) -> RunSpec:
     for check in checks:
         faults += check(sound)
     if faults:
-        raise SpecError(
-            faults, hint="every field is in `varloop docs spec`; `varloop check` finds faults early"
-        )
+        raise SpecError(faults, hint="every field is in `varloop docs spec`")
     return RunSpec(**parts)
+
+
+def _defaults(data: dict[str, Any]) -> dict[str, Any]:
+    """What the fields are that are not in the data."""
+    fields = (each for each in msgspec.structs.fields(RunSpec) if each.name not in data)
+    return {field.name: field.default for field in fields if not field.required}
 
 
 def summary(spec: RunSpec) -> str:
@@ -265,7 +283,10 @@ def _fields(kind: type[Any], data: dict[str, Any], path: str, faults: list[str])
     """Convert each field of a struct by itself, so that one fault does not hide the next."""
     known = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     unknown = [name for name in data if name not in known and name != kind.__struct_config__.tag_field]
-    faults += [f"{path}{name}: unknown field, expected one of {', '.join(known)}" for name in unknown]
+    expected = ", ".join(known)
+    faults += first(
+        (f"{path}{name!s:.60}: unknown field, expected one of {expected}" for name in unknown), "fields"
+    )
     parts: dict[str, Any] = {}
     for name, field in known.items():
         if name not in data:
@@ -274,6 +295,9 @@ def _fields(kind: type[Any], data: dict[str, Any], path: str, faults: list[str])
             continue
         value: Any = _spelt_out(field.type, data[name])
         before = len(faults)
+        if not path and (why := _unwritable(value)):
+            faults.append(f"{name}: {why}")
+            continue
         nested = _struct(field.type, value, f"{path}{name}", faults)
         if nested is not None:
             inner = _fields(nested, value, f"{path}{name}.", faults)
@@ -285,6 +309,17 @@ def _fields(kind: type[Any], data: dict[str, Any], path: str, faults: list[str])
             except msgspec.ValidationError as error:
                 faults.append(told(f"{path}{name}", field.type, value, error))
     return parts
+
+
+def _unwritable(value: object) -> str:
+    """Why a value cannot become JSON: specs are stored, and travel."""
+    try:
+        msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return "holds a text with half of a surrogate pair, which is no Unicode"
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        return f"holds what JSON cannot carry: {error}"
+    return ""
 
 
 SHORT: dict[Any, str] = {OptimizerSpec: "name", Budget: "iterations"}
@@ -334,7 +369,7 @@ def _struct(annotation: Any, value: Any, path: str, faults: list[str]) -> type[_
     tags = {kind.__struct_config__.tag: kind for kind in structs}
     tag = value.get("kind")
     if not isinstance(tag, str) or tag not in tags:
-        faults.append(f"{path}.kind: got {tag!r}, expected one of {', '.join(map(str, tags))}")
+        faults.append(f"{path}.kind: got {tag!r:.60}, expected one of {', '.join(map(str, tags))}")
         return None
     return tags[tag]
 
@@ -343,20 +378,17 @@ def _meaning(parts: dict[str, Any]) -> list[str]:
     """Faults that types cannot express and that need no circuit."""
     faults: list[str] = []
     circuit, problem, budget = parts.get("circuit"), parts.get("problem"), parts.get("budget")
-    exact = parts.get("shots") is None
+    exact = parts.get("shots", 1) is None
     if circuit is not None:
         given = [name for name in ("qpy", "qasm", "library") if getattr(circuit, name) is not None]
         if len(given) != 1:
             faults.append(f"circuit: expected one of qpy, qasm, library; got {', '.join(given) or 'none'}")
-    if not all(map(math.isfinite, parts.get("initial") or ())):
-        faults.append("initial: every parameter must be finite")
+    if not all(abs(x) <= RADIANS for x in parts.get("initial") or ()):
+        faults.append(f"initial: every parameter must be finite, and no larger than {RADIANS:g} radians")
     if exact and parts.get("mitigation") == "readout":
         faults.append("mitigation: readout mitigation needs shots; the run is exact")
-    faults += [
-        f"budget.{limit}: must be finite; leave it out for no limit"
-        for limit in ("deadline", "tolerance")
-        if not math.isfinite(getattr(budget, limit, None) or 0.0)
-    ]
+    if budget is not None and budget.tolerance == math.inf:
+        faults.append("budget.tolerance: must be finite; leave it out for no limit")
     if exact and budget is not None and budget.shots is not None:
         faults.append("budget.shots: the run is exact and uses none; set shots")
     return faults + (_weights(problem) if problem is not None else [])
@@ -374,27 +406,43 @@ def _weights(problem: Problem) -> list[str]:
         case MaxCut(edges=weights):
             name, numbers = "edges", []
     apart = "" if name == "terms" else "different and "
-    faults = [
-        f"problem.{name}[{k}]: nodes must be ≥ 0 and {apart}the weight finite"
-        for k, (i, j, w) in enumerate(weights)
-        if min(i, j) < 0 or not math.isfinite(w) or (i == j and name != "terms")
-    ]
-    if not all(map(math.isfinite, numbers)):
-        faults.append("problem: every number must be finite")
+    faults = first(
+        (
+            f"problem.{name}[{k}]: nodes must be ≥ 0 and {apart}the weight finite, at most {LARGEST:g}; got {[i, j, w]!s:.80}"
+            for k, (i, j, w) in enumerate(weights)
+            if min(i, j) < 0 or not abs(w) <= LARGEST or (i == j and name != "terms")
+        ),
+        name,
+    )
+    if not all(abs(number) <= LARGEST for number in numbers):
+        faults.append(f"problem: every number must be finite, at most {LARGEST:g}")
     if not weights and not numbers[:-1]:
         faults.append("problem: has neither couplings nor fields")
     return faults
 
 
+def first(faults: Iterable[str], what: str) -> list[str]:
+    """The first faults of a kind, and how many more there are."""
+    faults = iter(faults)
+    found = list(islice(faults, FAULTS))
+    more = sum(1 for _ in faults)
+    return [*found, f"and {more} more {what} with faults"] if more else found
+
+
 def _paulis(terms: list[tuple[str, float]]) -> list[str]:
     """Faults of an observable's terms."""
     width = len(terms[0][0])
-    faults = []
-    for k, (label, coefficient) in enumerate(terms):
-        if not label or set(label) - set("IXYZ"):
-            faults.append(f"problem.observable[{k}]: {label!r} is not a Pauli label of I, X, Y, Z")
-        elif len(label) != width:
-            faults.append(f"problem.observable[{k}]: {len(label)} qubits, the first term has {width}")
-        if not math.isfinite(coefficient):
-            faults.append(f"problem.observable[{k}]: coefficient {coefficient} is not finite")
-    return faults
+    faults = ((k, fault) for k, term in enumerate(terms) for fault in _pauli(*term, width))
+    return first((f"problem.observable[{k}]: {fault}" for k, fault in faults), "terms")
+
+
+def _pauli(label: str, coefficient: float, width: int) -> Iterator[str]:
+    """Faults of one term."""
+    if not label or label.strip("IXYZ"):
+        yield f"{label!r:.60} is not a Pauli label of I, X, Y, Z"
+    elif len(label) != width:
+        yield f"{len(label)} qubits, the first term has {width}"
+    if not math.isfinite(coefficient):
+        yield f"coefficient {coefficient} is not finite"
+    elif abs(coefficient) > LARGEST:
+        yield f"coefficient {coefficient:g}, expected at most {LARGEST:g}"

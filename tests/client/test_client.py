@@ -199,7 +199,7 @@ def test_a_failed_run() -> None:
         "seed: Expected `int` >= 0, got -1",
     )
     assert caught.value.run == run.id
-    assert "varloop check" in caught.value.hint
+    assert "varloop docs spec" in caught.value.hint
 
 
 def test_cancelling() -> None:

@@ -25,7 +25,7 @@ LINE = MaxCut(edges=[(i, i + 1, 1.0) for i in range(3)])
 
 def faults(**parts: Any) -> list[str]:
     """Faults of a sound spec with these fields."""
-    return check.faults({"problem": BELL, "circuit": SU2} | parts)
+    return check.faults(msgspec.structs.asdict(RunSpec(problem=BELL, circuit=SU2)) | parts)
 
 
 @pytest.mark.parametrize(
@@ -140,13 +140,57 @@ def test_too_many_qubits_are_found_before_anything_is_built(
     size: int, parts: dict[str, Any], fault: str
 ) -> None:
     """A problem that no memory could hold is refused by its numbers alone, and told to use shots where that helps."""
-    assert faults(problem=MaxCut(edges=[(0, size - 1, 1.0)]), circuit=None, **parts) == [fault]
+    numbers = f"; numbers start at 0, and only 2 up to {size - 1} are in use: number them 0 to 1"
+    assert faults(problem=MaxCut(edges=[(0, size - 1, 1.0)]), circuit=None, **parts) == [fault + numbers]
+    chained = MaxCut(edges=[(k, k + 1, 1.0) for k in range(28)])
+    (found,) = faults(problem=chained, circuit=None, shots=10)
+    assert found == "problem: acts on 29 qubits, shots on aer allow 28"
 
 
 def test_an_energy_too_large_for_exact_values() -> None:
     """Energies have a limit of their own."""
     found = faults(problem=Energy(observable=[("Z" * 29, 1.0)]))
     assert found == ["problem: acts on 29 qubits, exact values on aer allow 28"]
+
+
+def test_a_fault_of_the_problem_does_not_hide_others() -> None:
+    """The circuit is looked at by itself where the problem cannot be read, or is too large."""
+    bad = CircuitSpec(library="no_such_thing")
+    small = CircuitSpec(library="efficient_su2", options={"num_qubits": 2, "reps": 1})
+    for problem in (None, Energy(observable=[("Z" * 29, 1.0)])):
+        parts = {"problem": problem, "circuit": bad, "initial": [0.1], "backend": "aer", "shots": None}
+        sizes = [] if problem is None else ["problem: acts on 29 qubits, exact values on aer allow 28"]
+        *others, found = check.faults(parts)
+        assert others == sizes
+        assert found.startswith("circuit: qiskit.circuit.library has no function 'no_such_thing'")
+        *others, found = check.faults(parts | {"circuit": small})
+        assert others == sizes
+        assert found == "initial: has 1 numbers, the circuit has 8 parameters"
+
+
+def test_what_cannot_be_read_makes_no_other_faults() -> None:
+    """Shots, circuit or backend that are absent, being faulty, are not taken for their defaults."""
+    ring, wide = MaxCut(edges=RING.edges), MaxCut(edges=[(k, k + 1, 1.0) for k in range(19)])
+    whole = {"problem": ring, "circuit": None, "initial": [0.1] * 5, "backend": "aer", "shots": None}
+    assert len(check.faults(whole)) == 1  # QAOA has two parameters
+    assert check.faults({name: part for name, part in whole.items() if name != "circuit"}) == []
+    assert check.faults({"problem": wide, "backend": "aer"}) == []  # with shots it might fit
+
+
+def test_openqasm_2_has_no_parameters() -> None:
+    """Who sends OpenQASM 2 is told what could have parameters."""
+    source = '// mine\nOPENQASM 2.0; include "qelib1.inc"; qreg q[2]; rx(0.1) q[0];'
+    (found,) = faults(circuit=CircuitSpec(qasm=source))
+    assert found == (
+        "circuit: has no parameters, there is nothing to optimise; OpenQASM 2 can have none: expected OpenQASM 3 "
+        "with input float, a function of the library, or QPY"
+    )
+
+
+def test_numbers_too_small_to_work_with_are_a_constant() -> None:
+    """What would overflow as soon as something is divided by it is refused."""
+    (found,) = faults(problem=Energy(observable=[("ZZ", 1e-310)]))
+    assert found == "problem: is a constant, there is nothing to minimise"
 
 
 def test_fields_that_could_not_be_read_are_skipped() -> None:

@@ -69,7 +69,10 @@ def test_the_short_forms_of_a_spec_are_in_its_schema() -> None:
     fields = schemas()["run-spec"]["$defs"]["RunSpec"]["properties"]
 
     assert fields["optimizer"]["anyOf"] == [{"$ref": "#/$defs/OptimizerSpec"}, {"type": "string"}]
-    assert fields["budget"]["anyOf"] == [{"$ref": "#/$defs/Budget"}, {"type": "integer", "minimum": 1}]
+    assert fields["budget"]["anyOf"] == [
+        {"$ref": "#/$defs/Budget"},
+        {"type": "integer", "minimum": 1, "maximum": 999_999},
+    ]
 
 
 def test_the_submission_holds_the_whole_run_spec() -> None:

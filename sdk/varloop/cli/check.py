@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from varloop.cli import common, specs
-from varloop.errors import SpecError
+from varloop.errors import CircuitError, SpecError
 from varloop.support.numbers import count, duration, with_error
 
 if TYPE_CHECKING:
@@ -26,11 +26,15 @@ __all__ = ["check_command"]
 def check_command(spec: str, settings: tuple[str, ...], as_json: bool) -> None:
     """Tell what SPEC would run and cost, touching no hardware.
 
-    Its first point is simulated once. A spec with faults is refused with all of them at once and exit code 2.
+    Its first point is simulated once. A spec with faults is refused with all of them at once, whatever they are about,
+    and exit code 2.
     """
     name, data = specs.read(spec)
     checked = specs.checked(specs.with_settings(data, settings), "default")
-    report, first = examine(checked)
+    try:
+        report, first = examine(checked)
+    except CircuitError as error:  # what only compiling and running it could tell
+        raise SpecError([f"circuit: {error.detail}"], hint=error.hint) from error
     if as_json:
         common.emit_json(report)
         return

@@ -6,13 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from varloop.errors import MissingExtra, PermanentError, SpecError
 from varloop.quantum import problems
 from varloop.quantum.backends import Backend, Backends
-from varloop.quantum.circuits import Load, load
+from varloop.quantum.circuits import Load, load, qasm_version
 from varloop.quantum.objective import Mode, Objective, mode_of
 from varloop.quantum.templates import Template, TemplatePool
-from varloop.spec import CANDIDATES, Problem, RunSpec
+from varloop.spec import CANDIDATES, SMALLEST, CircuitSpec, Problem, RunSpec
 
 if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
@@ -86,31 +88,37 @@ def faults(parts: dict[str, Any], load: Load = load) -> list[str]:
     :param load: reads the circuit.
     """
     problem = parts.get("problem")
-    found, backend = _backend_faults(parts.get("backend", "aer"))
-    if problem is None:
-        return found
-    found += _cvar_faults(parts, problem)
-    sizes = list(_size_faults(parts, problem, backend))
-    if sizes:
-        return found + sizes
-    found += _constant_faults(problem)
-    if parts.get("circuit") is None and not problems.is_binary(problem):
-        return found  # missing or faulty, as was said already
+    found, backend = _backend_faults(parts)
+    if problem is not None:
+        found += _cvar_faults(parts, problem)
+        sizes = list(_size_faults(parts, problem, backend))
+        found += sizes or _constant_faults(problem)
+        problem = None if sizes else problem
     try:
-        circuit = problems.ansatz(_drawn(parts, problem), load)
+        circuit = _circuit(parts, problem, load)
     except (PermanentError, MissingExtra) as error:
         return [*found, f"circuit: {error}"]
-    return [*found, *_circuit_faults(parts, problem, circuit)]
+    return found if circuit is None else [*found, *_circuit_faults(parts, problem, circuit)]
 
 
-def _drawn(parts: dict[str, Any], problem: Problem) -> RunSpec:
-    """What the run's circuit depends on."""
-    return RunSpec(problem=problem, circuit=parts.get("circuit"), seed=parts.get("seed", 0))
+def _circuit(parts: dict[str, Any], problem: Problem | None, load: Load) -> QuantumCircuit | None:
+    """The circuit of the run, if it can be told, whatever else is wrong.
+
+    :param problem: if it is known and fit for the backend.
+    """
+    given = parts.get("circuit")
+    if given is not None:
+        return load(given, parts.get("seed", 0))
+    if "circuit" not in parts or problem is None or not problems.is_binary(problem):
+        return None  # missing or faulty, as was said already
+    return problems.ansatz(RunSpec(problem=problem))
 
 
-def _backend_faults(name: str) -> tuple[list[str], Backend | None]:
+def _backend_faults(parts: dict[str, Any]) -> tuple[list[str], Backend | None]:
+    if "backend" not in parts:
+        return [], None
     try:
-        return [], Backends().get(name)
+        return [], Backends().get(parts["backend"])
     except SpecError as error:
         return list(error.faults), None
     except MissingExtra as error:
@@ -137,30 +145,40 @@ def _cvar_faults(parts: dict[str, Any], problem: Problem) -> list[str]:
 
 def _size_faults(parts: dict[str, Any], problem: Problem, backend: Backend | None) -> Iterator[str]:
     """Faults that must be known before anything of that size is built."""
-    mode = mode_of(RunSpec(problem=problem, shots=parts.get("shots")))
+    mode = mode_of(RunSpec(problem=problem, shots=parts.get("shots", 1)))
     size, limit = problems.num_qubits(problem), backend.limit(mode) if backend else 64
     if size > limit:
         more = (
-            "; set shots for more" if mode != "counts" and backend and backend.limit("counts") >= size else ""
+            "; set shots for more" if backend and mode != "counts" and backend.limit("counts") >= size else ""
         )
         what = {"expectation": "exact values", "distribution": "exact probabilities", "counts": "shots"}[mode]
         where = backend.name if backend else "any backend"
-        yield f"problem: acts on {size} qubits, {what} on {where} allow {limit}{more}"
+        yield f"problem: acts on {size} qubits, {what} on {where} allow {limit}{more}{_gaps(problem, size)}"
+
+
+def _gaps(problem: Problem, size: int) -> str:
+    """A hint if variables are numbered with gaps: each number up to the largest has a qubit."""
+    if not problems.is_binary(problem):
+        return ""
+    used = len(problems.variables(problem))
+    if used == size:
+        return ""
+    return f"; numbers start at 0, and only {used} up to {size - 1} are in use: number them 0 to {used - 1}"
 
 
 def _constant_faults(problem: Problem) -> list[str]:
     objective = Objective(problem)
-    if objective.coefficients.any():
+    if np.abs(objective.coefficients).max(initial=0.0) >= SMALLEST:
         return []
     return ["problem: is a constant, there is nothing to minimise"]
 
 
-def _circuit_faults(parts: dict[str, Any], problem: Problem, circuit: QuantumCircuit) -> Iterator[str]:
-    expected, initial, count = problems.num_qubits(problem), parts.get("initial"), circuit.num_parameters
-    if circuit.num_qubits != expected:
-        yield f"circuit: has {circuit.num_qubits} qubits, the problem acts on {expected}"
+def _circuit_faults(parts: dict[str, Any], problem: Problem | None, circuit: QuantumCircuit) -> Iterator[str]:
+    initial, count = parts.get("initial"), circuit.num_parameters
+    if problem is not None and circuit.num_qubits != problems.num_qubits(problem):
+        yield f"circuit: has {circuit.num_qubits} qubits, the problem acts on {problems.num_qubits(problem)}"
     if not count:
-        yield "circuit: has no parameters, there is nothing to optimise"
+        yield f"circuit: has no parameters, there is nothing to optimise{_without(parts.get('circuit'))}"
     if count > MAX_PARAMETERS:
         yield f"circuit: has {count} parameters, expected at most {MAX_PARAMETERS}"
         return
@@ -168,6 +186,15 @@ def _circuit_faults(parts: dict[str, Any], problem: Problem, circuit: QuantumCir
         yield f"initial: has {len(initial)} numbers, the circuit has {count} parameters"
     if count:
         yield from _angle_faults(parts, circuit)
+
+
+def _without(circuit: CircuitSpec | None) -> str:
+    """Why a circuit may have no parameters."""
+    if circuit is None or circuit.qasm is None or qasm_version(circuit.qasm) != "2":
+        return ""
+    return (
+        "; OpenQASM 2 can have none: expected OpenQASM 3 with input float, a function of the library, or QPY"
+    )
 
 
 def _angle_faults(parts: dict[str, Any], circuit: QuantumCircuit) -> Iterator[str]:

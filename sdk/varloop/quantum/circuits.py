@@ -43,6 +43,7 @@ __all__ = [
     "from_qpy",
     "load",
     "placeholders",
+    "qasm_version",
     "spec_of",
     "to_qpy",
 ]
@@ -317,9 +318,8 @@ def _from_qasm(source: str) -> QuantumCircuit:
     bare = _COMMENT.sub(_blank, source)
     sizes = [int(size.replace("_", "")) for size in _REGISTER.findall(bare)]
     check_size(sum(sizes), "bits in its registers", 2 * MAX_QUBITS)
-    version = _VERSION.search(bare)
     with _boundary("the OpenQASM source cannot be read"):
-        if version is not None and version[1] == "2":
+        if qasm_version(source) == "2":
             return qasm2.loads(source, include_path=())
         try:
             return qasm3.loads(source)
@@ -327,6 +327,12 @@ def _from_qasm(source: str) -> QuantumCircuit:
             raise CircuitError(
                 "OpenQASM 3 cannot be read here", hint="pip install qiskit-qasm3-import"
             ) from error
+
+
+def qasm_version(source: str) -> str:
+    """The major version that OpenQASM says it has; empty if it says none."""
+    version = _VERSION.search(_COMMENT.sub(_blank, source))
+    return version[1] if version else ""
 
 
 def _blank(match: re.Match[str]) -> str:

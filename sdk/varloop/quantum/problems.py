@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -40,6 +40,8 @@ __all__ = [
 Binary = Qubo | Ising | MaxCut
 Edge = tuple[int, int]
 
+IMAGINARY = 1e-12
+"""largest imaginary part of a coefficient that is taken for one of rounding"""
 _CHUNK = 1 << 16
 
 
@@ -108,7 +110,7 @@ def terms(given: SparsePauliOp | Sequence[tuple[str, float]]) -> list[tuple[str,
     :raises UsageError: if it is something else, not Hermitian, or has free parameters.
     """
     if isinstance(given, list | tuple):
-        return list(given)
+        return _real(given)
     from qiskit.quantum_info import Pauli, PauliList, SparsePauliOp
 
     if isinstance(given, str | Pauli | PauliList):
@@ -122,9 +124,28 @@ def terms(given: SparsePauliOp | Sequence[tuple[str, float]]) -> list[tuple[str,
         numbers = [(label, complex(coefficient)) for label, coefficient in given.to_list()]
     except TypeError as error:
         raise UsageError("the observable has coefficients with free parameters", hint="bind them") from error
-    if bad := [label for label, coefficient in numbers if abs(coefficient.imag) > 1e-12]:
+    return _real(numbers)
+
+
+def _real(given: Sequence[Any]) -> list[Any]:
+    """Terms with real coefficients, where some are complex: those of equal labels are one term, which must be real.
+
+    What is no pair of a label and a number stays as it is: the spec's check says what is wrong with it.
+    """
+    pairs = [tuple(term) for term in given if isinstance(term, list | tuple)]
+    if len(pairs) < len(given) or not all(map(_complex, pairs)):
+        return list(given)
+    sums: dict[str, complex] = {}
+    for label, number in pairs:
+        sums[label] = sums.get(label, 0) + number
+    if bad := [label for label, total in sums.items() if abs(total.imag) > IMAGINARY]:
         raise UsageError(f"the observable is not Hermitian: {bad[0]} has a complex coefficient")
-    return [(label, coefficient.real) for label, coefficient in numbers]
+    return [(label, total.real) for label, total in sums.items()]
+
+
+def _complex(term: tuple[Any, ...]) -> bool:
+    """Whether this is a label with a number that need not be real, as Qiskit has them."""
+    return len(term) == 2 and isinstance(term[0], str) and isinstance(term[1], complex)
 
 
 def costs(problem: Binary, outcomes: ArrayLike) -> NDArray[np.float64]:
@@ -265,6 +286,14 @@ def _spins(problem: Binary) -> tuple[float, NDArray[np.float64], dict[Edge, floa
                 if i != j:
                     couple(i, j, share)
     return constant, fields, {pair: couplings[pair] for pair in sorted(couplings) if couplings[pair]}
+
+
+def variables(problem: Binary) -> set[int]:
+    """Variables that are in a term of the problem."""
+    fields = range(len(problem.fields)) if isinstance(problem, Ising) else ()
+    match problem:
+        case Qubo(terms=weights) | MaxCut(edges=weights) | Ising(couplings=weights):
+            return {*fields, *(k for i, j, _ in weights for k in (i, j))}
 
 
 def _size(weights: list[Weight]) -> int:

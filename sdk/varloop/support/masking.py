@@ -28,7 +28,7 @@ _BEARER = re.compile(r"\b(Bearer|Basic)(\s+)[\w.~+/=-]{8,}")
 _SHORTEST = 6
 _UNMISTAKABLE = 16
 """characters of a secret that is masked inside of other words too"""
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def mask(text: str, environment: Mapping[str, str] = os.environ) -> str:
@@ -54,5 +54,5 @@ def _without(text: str, secret: str) -> str:
 
 
 def printable(text: str) -> str:
-    r"""The text with control characters, new lines and tabs excepted, as escapes (``\x1b``)."""
+    r"""The text with control characters (not new lines and tabs) and halves of surrogate pairs as escapes (``\x1b``)."""
     return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)

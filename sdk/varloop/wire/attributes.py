@@ -12,6 +12,7 @@ import msgspec
 
 from varloop.errors import SchemaError, UsageError
 from varloop.events import BODIES, PREFIX, VERSION, Body, Claim, Event, event_id, is_signed
+from varloop.spec import MAX_ITERATIONS
 
 __all__ = [
     "MAX_BYTES",
@@ -32,7 +33,7 @@ __all__ = [
 MAX_BYTES = 8 * 2**20
 """largest event accepted from the wire; larger data belongs in the store, by claim check"""
 
-ITERATIONS, SHARDS = 10**6, 10**4
+SHARDS = 10**4
 """how many of them a run, and an iteration, can have"""
 
 OWN_SOURCE = "varloop/"
@@ -177,7 +178,7 @@ def event_of(wire: Wire, types: Types) -> Event[Body]:
         data=body,
         time=_time(wire.time),
         pipeline=wire.pipeline or "default",
-        iteration=_integer("iteration", wire.iteration, 0, ITERATIONS - 1),
+        iteration=_integer("iteration", wire.iteration, 0, MAX_ITERATIONS),
         shard=_integer("shard", wire.shard, 0, shards - 1),
         shards=shards,
         origin=wire.origin,
