@@ -61,3 +61,21 @@ def test_all_faults_are_told_at_once(program: Program) -> None:
 def test_a_circuit_that_does_not_fit_is_refused(program: Program, change: str, fault: str) -> None:
     """What is seen only when the circuit is built is found before a run, too."""
     assert f"  - {fault}" in program("check", "h2", "--set", change, code=2).stderr
+
+
+def test_every_refusal_has_one_exit_code(program: Program) -> None:
+    """What the fields, the circuit's source, compiling it or running it tell: exit code 2, and no advice to check."""
+    source = 'OPENQASM 3.0; include "stdgates.inc"; input float w; qubit[4] q; ry(1 / w) q[0];'
+    refusals = [
+        (["shots=x"], "shots: "),
+        (["circuit.library=nothing"], "circuit: qiskit.circuit.library has no function"),
+        (["backend=abacus"], "backend: "),
+        (["backend=aer:fake_nothing"], "backend: "),
+        ([f"circuit={{qasm: '{source}'}}"], "initial: has 8 numbers, the circuit has 1 parameters"),
+        ([f"circuit={{qasm: '{source}'}}", "initial=[0]"], "circuit: the angle"),
+    ]
+    for changes, fault in refusals:
+        settings = (word for change in changes for word in ("--set", change))
+        said = program("check", "h2", *settings, code=2).stderr
+        assert f"  - {fault}" in said, said
+        assert "varloop check" not in said

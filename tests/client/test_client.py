@@ -422,6 +422,18 @@ def test_a_spec_from_qiskits_objects() -> None:
         build_spec(circuit=real_amplitudes(2), observable=SparsePauliOp(["ZX"], [0.5j]))
 
 
+def test_whether_an_observable_is_hermitian() -> None:
+    """Terms of equal labels are added up before that is judged: their imaginary parts may cancel."""
+    from qiskit.quantum_info import SparsePauliOp
+
+    operator = SparsePauliOp(["Z", "X", "X"], [1, 1 + 1j, -1j])
+    for given in (operator, operator.to_list()):
+        spec = build_spec(circuit=CIRCUIT, observable=given)
+        assert spec.problem == Energy(observable=[("Z", 1.0), ("X", 1.0)])
+    with pytest.raises(UsageError, match="not Hermitian: X has a complex coefficient"):
+        build_spec(circuit=CIRCUIT, observable=SparsePauliOp(["Z", "X", "X"], [1, 1j, 1]))
+
+
 def test_kinds_of_observables() -> None:
     """A Pauli or its label is an observable of one term; terms are taken as they are."""
     from qiskit.quantum_info import Pauli, PauliList

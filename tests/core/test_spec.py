@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from varloop.errors import SpecError
+from varloop.events import Event, RunFailed
 from varloop.spec import (
+    MAX_ITERATIONS,
     Budget,
     CircuitSpec,
     Energy,
@@ -21,6 +23,7 @@ from varloop.spec import (
     digest,
     parse,
 )
+from varloop.wire.codec import from_json, to_json
 
 ENERGY = {"kind": "energy", "observable": [["ZZ", 1.0], ["XI", -0.5]]}
 CIRCUIT = {"library": "efficient_su2", "options": {"num_qubits": 2}}
@@ -278,3 +281,64 @@ def test_any_plain_data_is_a_spec_or_has_faults(data: dict[Any, Any]) -> None:
     except SpecError:
         return
     assert parse(msgspec.to_builtins(spec)) == spec
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"problem": {"kind": "energy", "observable": [["ZQ", 1.0]] * 200_000}}, "terms"),
+        ({"problem": {"kind": "maxcut", "edges": [[-1, 0, 1.0]] * 200_000}}, "edges"),
+        ({f"field{k}": 0 for k in range(200_000)}, "fields"),
+    ],
+)
+def test_many_faults_are_counted(changes: dict[str, Any], what: str) -> None:
+    """An answer has the first ten faults of a kind and says how many more there are."""
+    with pytest.raises(SpecError) as caught:
+        parse(SPEC | changes)
+    assert len(caught.value.faults) == 11
+    assert caught.value.faults[-1] == f"and {200_000 - 10} more {what} with faults"
+    assert len(str(caught.value)) < 4000
+
+
+def test_a_fault_quotes_no_more_than_a_line() -> None:
+    """What is wrong may be megabytes long; what is said about it is not."""
+    long = "Q" * 10**6
+    for changes in (
+        {"problem": {"kind": "energy", "observable": [[long, 1.0]]}},
+        {long: 1},
+        {"backend": [long]},
+    ):
+        with pytest.raises(SpecError) as caught:
+            parse(SPEC | changes)
+        assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"budget": {"iterations": 10**30}}, "budget.iterations: Expected `int` <= 999999"),
+        ({"budget": 10**6}, "budget.iterations: Expected `int` <= 999999"),
+        ({"budget": {"shots": 10**30}, "shots": 1}, "budget.shots: Expected `int` <= 9007199254740992"),
+        (
+            {"initial": [0.1, 1e300]},
+            "initial: every parameter must be finite, and no larger than 1e+09 radians",
+        ),
+        ({"problem": {"kind": "qubo", "terms": [[0, 1, 1.7e308]]}}, "problem.terms[0]: nodes must be"),
+        ({"seed": "\ud800"}, "seed: holds a text with half of a surrogate pair"),
+    ],
+)
+def test_limits_of_numbers_are_told(changes: dict[str, Any], fault: str) -> None:
+    """Numbers that a run could not keep, count or calculate with are refused when the spec is read."""
+    with pytest.raises(SpecError) as caught:
+        parse(SPEC | changes)
+    (found,) = caught.value.faults
+    assert found.startswith(fault)
+
+
+def test_a_run_may_have_as_many_iterations_as_can_be_resumed() -> None:
+    """The largest budget's last event, the final measurement, can be read."""
+    spec = parse(SPEC | {"budget": MAX_ITERATIONS})
+    assert spec.budget.iterations == MAX_ITERATIONS
+    failed = RunFailed(error="", detail="")
+    event = Event(id="x", source="y", run="r", time=1.0, data=failed, iteration=MAX_ITERATIONS)
+    assert from_json(to_json(event)).iteration == MAX_ITERATIONS

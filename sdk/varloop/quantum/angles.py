@@ -18,9 +18,17 @@ from numpy.typing import ArrayLike, NDArray
 from varloop.errors import CircuitError
 
 if TYPE_CHECKING:
-    from qiskit.circuit import CircuitInstruction, Clbit, Operation, Parameter, QuantumCircuit, Qubit
+    from qiskit.circuit import (
+        CircuitInstruction,
+        Clbit,
+        Operation,
+        Parameter,
+        ParameterExpression,
+        QuantumCircuit,
+        Qubit,
+    )
 
-__all__ = ["Angles", "separate"]
+__all__ = ["MAX_ENTRIES", "Angles", "derivative", "separate"]
 
 MAX_ENTRIES = 1 << 24
 """angles times parameters: 128 MiB of the matrix between them"""
@@ -179,6 +187,15 @@ def _has_rule(instruction: CircuitInstruction) -> bool:
     return instruction.is_standard_gate() and instruction.name in RULES
 
 
+def derivative(expression: ParameterExpression, parameter: Parameter) -> ParameterExpression | float | None:
+    """The derivative by a parameter of the expression; None if Qiskit knows none, as of a sign."""
+    try:
+        slope: ParameterExpression | float = expression.gradient(parameter)
+    except RuntimeError:
+        return None
+    return slope
+
+
 def _affine(operation: Operation, columns: Sequence[Parameter]) -> dict[int, NDArray[np.float64]]:
     """Of each of the operation's arguments that is affine in the parameters: coefficients, then the constant."""
     rules = RULES.get(operation.name, ())
@@ -194,7 +211,7 @@ def _row(argument: object, columns: Sequence[Parameter]) -> NDArray[np.float64] 
         return None
     row = np.zeros(len(columns) + 1)
     for parameter in argument.parameters:
-        slope = argument.gradient(parameter)
+        slope = derivative(argument, parameter)
         if not isinstance(slope, (int, float)):
             return None
         row[parameter.index] = slope

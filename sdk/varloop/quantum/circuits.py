@@ -124,7 +124,9 @@ def load(spec: CircuitSpec, seed: int = 0) -> QuantumCircuit:
     check_size(circuit.num_qubits, "qubits")
     with _boundary("its gates cannot be counted"):
         check_operations(circuit)
-    return _gates_of(circuit)
+    circuit = _gates_of(circuit)
+    check_operations(circuit)  # controls of a gate become gates too
+    return circuit
 
 
 def spec_of(circuit: QuantumCircuit) -> CircuitSpec:

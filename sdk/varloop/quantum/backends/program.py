@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from varloop.errors import CircuitError
+from varloop.quantum.angles import derivative
 
 if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
@@ -106,8 +107,8 @@ def _slopes(value: Any, order: dict[str, int]) -> list[tuple[int, float]] | None
     """(column, factor) of each parameter, or None if the expression is not linear."""
     slopes = []
     for parameter in sorted(value.parameters, key=lambda each: order[each.name]):
-        slope = value.gradient(parameter)
-        if getattr(slope, "parameters", None):
+        slope = derivative(value, parameter)
+        if not isinstance(slope, (int, float)):
             return None
         slopes.append((order[parameter.name], float(slope)))
     return slopes
