@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from varloop.errors import ConflictError, UnknownRun
-from varloop.events import BODIES, Body, Event, Memo, RunSubmitted
-from varloop.journal import Journal, memory_digest
+from varloop.events import BODIES, Body, Event, Memo, RunSubmitted, event_id
+from varloop.journal import Journal, Record, memory_digest, write_record
 from varloop.progress import Iteration
 from varloop.spec import RunSpec, parse
 from varloop.store import Store
@@ -20,7 +20,7 @@ from varloop.store.layout import step_key, submitted_key
 from varloop.support.cache import LruCache
 from varloop.support.clock import Clock, SystemClock
 from varloop.wire.claims import Claims
-from varloop.wire.codec import encode_body, from_json, to_json
+from varloop.wire.codec import OWN_SOURCE, encode_body, from_json, to_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -227,6 +227,29 @@ class Context:
         """Logs with the run id and the iteration."""
         extra = {"run": self.run, "iteration": self.iteration}
         return logging.LoggerAdapter(logging.getLogger(f"varloop.{self.function}"), extra)
+
+    def take_place(self, iteration: int, function: str, body: Body | None = None) -> bool:
+        """Record an outcome in the place of a call that was not made yet; True if it was not.
+
+        Whoever comes to make that call takes this outcome instead.
+
+        :param body: what it emits; by default nothing, so that the call is void.
+        """
+        raws = []
+        if body is not None:
+            event, data = self.event, encode_body(body)
+            emitted = Event(
+                id=event_id(event.pipeline, event.run, iteration, body.type, data),
+                source=OWN_SOURCE + function,
+                run=event.run,
+                data=body,
+                time=round(self.clock.now(), 6),
+                pipeline=event.pipeline,
+                iteration=iteration,
+                encoded=data,
+            )
+            raws = [msgspec.Raw(to_json(emitted))]
+        return self.journal.block(step_key(iteration, function), write_record(Record(events=raws)))
 
     def remember(self, memory: object) -> Memo:
         """Record plain data together with this call's outcome, for :meth:`recall` in a later call."""

@@ -30,12 +30,14 @@ __all__ = [
     "ParametersProposed",
     "Readout",
     "Request",
+    "RequestSkipped",
     "RunCancelled",
     "RunCompleted",
     "RunFailed",
     "RunSubmitted",
     "Samples",
     "Solution",
+    "StopRequested",
     "Terminal",
     "event_id",
     "is_signed",
@@ -141,6 +143,8 @@ class Request(Body, frozen=True, kw_only=True):
     """none, parameter-shift, finite-difference or spsa: also measure the gradient at points[0]"""
     memo: Memo
     """what the optimizer remembered when it proposed these points"""
+    deadline: float | None = None
+    """seconds since the epoch, after which it shall not be carried out; none by default"""
 
 
 class CircuitEncoded(Request, frozen=True, kw_only=True):
@@ -163,6 +167,14 @@ class CircuitExecuted(Body, frozen=True, kw_only=True):
     request: Request
     job: Job
     measurement: Measurement
+
+
+class RequestSkipped(Body, frozen=True, kw_only=True):
+    """A request was not carried out, because the run is to end: nothing was measured in this iteration."""
+
+    type = PREFIX + "request.skipped"
+    reason: str
+    """deadline, or stopped if the run was asked to"""
 
 
 class ObjectiveEvaluated(Body, frozen=True, kw_only=True):
@@ -221,6 +233,15 @@ class RunCancelled(Body, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class StopRequested(Body, frozen=True, kw_only=True):
+    """An application asks to end a run well, with its result, as a budget that is used up does.
+
+    An iteration under way is finished, and one more may be.
+    """
+
+    type = PREFIX + "run.stop.requested"
+
+
 class CancelRequested(Body, frozen=True, kw_only=True):
     """An application asks to end a run."""
 
@@ -237,10 +258,12 @@ BODIES: dict[str, type[Body]] = {
         CircuitEncoded,
         ParametersProposed,
         CircuitExecuted,
+        RequestSkipped,
         ObjectiveEvaluated,
         RunCompleted,
         RunFailed,
         RunCancelled,
+        StopRequested,
         CancelRequested,
     )
 }

@@ -24,7 +24,7 @@ from varloop.optimizers import Ask, Optimizer
 from varloop.progress import Iteration
 from varloop.spec import CANDIDATES, Budget
 
-__all__ = ["Cost", "Loop", "Measured", "advance", "expired", "opened", "report", "stop"]
+__all__ = ["Cost", "Loop", "Measured", "advance", "expired", "opened", "report", "skip", "stop"]
 
 PATIENCE = 10
 """iterations over which ``budget.tolerance`` asks for an improvement"""
@@ -153,6 +153,18 @@ def stop(loop: Loop, optimizer: Optimizer, budget: Budget, reason: str) -> tuple
         candidates = found[: budget.candidates(loop.shots, loop.cost.row, len(found))]
         points = candidates * 2 if len(candidates) > 1 else candidates
     return msgspec.structs.replace(loop, points=points, stopping=reason), Ask(points, False)
+
+
+def skip(loop: Loop, optimizer: Optimizer, budget: Budget, reason: str) -> tuple[Loop, Ask | RunCompleted]:
+    """The loop after its request was not carried out, and the next request or the result.
+
+    :param reason: deadline or stopped.
+    """
+    if reason == "deadline":
+        return loop, expired(loop)
+    if loop.stopping:  # that was its final measurement
+        return loop, Ask(loop.points, False)
+    return stop(loop, optimizer, budget, reason)
 
 
 def expired(loop: Loop) -> RunCompleted:

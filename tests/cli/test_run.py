@@ -102,6 +102,18 @@ def interrupted(program: Program, iterations: int) -> None:
             return
 
 
+def test_a_run_is_stopped_with_its_result(program: Program) -> None:
+    """Who goes on with a run that was asked to stop ends it well; once it has ended there is nothing to stop."""
+    interrupted(program, 2)
+
+    assert "asked whoever drives mine to stop it" in program("stop", "mine", "--app", "app.py").stdout
+    assert (
+        "completed after 3 iterations: stopped as asked"
+        in program("resume", "mine", "--app", "app.py").stdout
+    )
+    assert program("stop", "mine", "--app", "app.py").stdout == "run mine has ended already: completed\n"
+
+
 def test_a_stopped_run_is_resumed_to_the_same_end(program: Program) -> None:
     """Resuming prints what a run without the interruption prints."""
     interrupted(program, 3)

@@ -60,6 +60,8 @@ def test_what_an_app_does_not_define_is_done_by_the_default_services(app: App) -
         "dev.varloop.circuit.encoded": "execute",
         "dev.varloop.parameters.proposed": "execute",
         "dev.varloop.run.cancel.requested": "execute",
+        "dev.varloop.run.stop.requested": "execute",
+        "dev.varloop.request.skipped": "optimize",
         "dev.varloop.circuit.executed": "noisy-weigh",
         "dev.varloop.objective.evaluated": "optimize",
     }

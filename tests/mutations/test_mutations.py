@@ -72,15 +72,15 @@ MUTATIONS = [
     Mutation(
         "error bars of values are half of what they should be",
         "quantum/gradients.py",
-        "np.sqrt(variances[:n])",
-        "(np.sqrt(variances[:n]) / 2)",
+        "errors = np.sqrt(variances[:n] +",
+        "errors = 0.5 * np.sqrt(variances[:n] +",
         "quantum/test_gradients.py::test_errors_are_the_spread_of_repeated_runs",
     ),
     Mutation(
         "error bars of gradients are half of what they should be",
         "quantum/gradients.py",
-        "np.sqrt(plan.weights**2 @ variances)",
-        "np.sqrt(plan.weights**2 @ variances) / 2",
+        "spread = np.sqrt(",
+        "spread = 0.5 * np.sqrt(",
         "quantum/test_gradients.py::test_errors_are_the_spread_of_repeated_runs",
     ),
     Mutation(

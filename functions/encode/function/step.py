@@ -47,6 +47,7 @@ def encode(event: Event[RunSubmitted], ctx: Context) -> CircuitEncoded:
         points=ask.points,
         gradient=gradient if ask.gradient else "none",
         memo=ctx.remember(loop),
+        deadline=loop.deadline,
     )
 
 

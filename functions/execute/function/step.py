@@ -1,4 +1,7 @@
-"""execute: circuit.encoded, parameters.proposed → circuit.executed; run.cancel.requested → run.cancelled."""
+"""execute: circuit.encoded, parameters.proposed → circuit.executed; run.cancel.requested → run.cancelled.
+
+And run.stop.requested → request.skipped, in the place of a job that was not begun yet.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,10 @@ from varloop.events import (
     ParametersProposed,
     Readout,
     Request,
+    RequestSkipped,
     RunCancelled,
+    StopRequested,
 )
-from varloop.journal import Record, write_record
 from varloop.quantum.gradients import plan
 from varloop.store.layout import function_of, iteration_of, step_key
 
@@ -27,10 +31,12 @@ LOOKAHEAD = 100
 """iterations a run may get ahead while it is being cancelled"""
 
 
-@app.function(on=(CircuitEncoded, ParametersProposed), emits=CircuitExecuted)
-def execute(event: Event[Request], ctx: Context) -> CircuitExecuted:
-    """Run all points, gradient shifts and measurement bases of the iteration as one job."""
+@app.function(on=(CircuitEncoded, ParametersProposed), emits=(CircuitExecuted, RequestSkipped))
+def execute(event: Event[Request], ctx: Context) -> CircuitExecuted | RequestSkipped:
+    """Run all points, gradient shifts and measurement bases of the iteration as one job, unless it is too late."""
     request, spec = event.data, ctx.spec
+    if request.deadline is not None and ctx.clock.now() >= request.deadline:
+        return RequestSkipped(reason="deadline")
     backend = ctx.backends.get(spec.backend)
     template = ctx.templates.get(request.template, spec, backend)
     rows = plan(template.angles, request.points, request.gradient, ctx.seed).rows
@@ -60,9 +66,24 @@ def calibration(ctx: Context) -> Readout | None:
 def cancel(event: Event[CancelRequested], ctx: Context) -> RunCancelled:
     """End the run, and void its next job before it starts: an empty record takes that job's place."""
     ctx.submitted  # noqa: B018  raises if there is no such run
-    started = [iteration_of(key) for key in ctx.journal.keys() if function_of(key) == "execute"]
-    first = max(started, default=-1) + 1
-    for iteration in range(first, first + LOOKAHEAD):
-        if ctx.journal.block(step_key(iteration, "execute"), write_record(Record())):
-            break
+    _take_next_job(ctx, 1)
     return RunCancelled(reason=event.data.reason)
+
+
+@app.function(on=StopRequested)
+def stop(event: Event[StopRequested], ctx: Context) -> None:
+    """Let the run end well: optimize is told so in the place of the job after the one that may be under way."""
+    ctx.submitted  # noqa: B018  raises if there is no such run
+    _take_next_job(ctx, 2, RequestSkipped(reason="stopped"))
+
+
+def _take_next_job(ctx: Context, ahead: int, body: RequestSkipped | None = None) -> None:
+    """Take the place of a job that was not begun.
+
+    :param ahead: 1 for the one after the last whose outcome is recorded, 2 for the one after that.
+    """
+    recorded = [iteration_of(key) for key in ctx.journal.keys() if function_of(key) == "execute"]
+    first = max(recorded, default=-1) + ahead
+    for iteration in range(first, first + LOOKAHEAD):
+        if ctx.take_place(iteration, "execute", body):
+            return

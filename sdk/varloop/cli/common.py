@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
-WITH_APPS = ("run", "resume", "cancel", "serve")
+WITH_APPS = ("run", "resume", "stop", "cancel", "serve")
 
 store_option = click.option(
     "--store",

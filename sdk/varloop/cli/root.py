@@ -37,6 +37,7 @@ COMMANDS = {
     "resume": "varloop.cli.run:resume_command",
     "check": "varloop.cli.check:check_command",
     "submit": "varloop.cli.submit:submit_command",
+    "stop": "varloop.cli.submit:stop_command",
     "cancel": "varloop.cli.submit:cancel_command",
     "status": "varloop.cli.status:status_command",
     "runs": "varloop.cli.status:runs_command",

@@ -1,4 +1,4 @@
-"""``varloop submit`` and ``varloop cancel``: events for whoever runs the functions."""
+"""``varloop submit``, ``varloop stop`` and ``varloop cancel``: events for whoever runs the functions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from varloop.support.masking import mask
 if TYPE_CHECKING:
     from varloop.events import Event
 
-__all__ = ["cancel_command", "submit_command"]
+__all__ = ["cancel_command", "stop_command", "submit_command"]
 
 
 @click.command("submit")
@@ -88,6 +88,36 @@ def cancel_command(
         click.echo(f"run {run} has ended already: {before.state}")
     else:
         outcome.print_state(state)
+
+
+@click.command("stop")
+@common.run_argument
+@common.at_option
+@common.app_option
+@common.store_option
+def stop_command(run: str, server: str | None, apps: tuple[str, ...], store: str) -> None:
+    """End RUN well: with its result, as if its budget were used up.
+
+    An iteration under way is finished, one more may be, and then the final measurement is made.
+    """
+    if server:
+        from varloop.client.run import stopping
+        from varloop.client.server import Server
+        from varloop.support.clock import SystemClock
+
+        remote = Server(server)
+        remote.publish(stopping(run, remote.state(run).pipeline, SystemClock()))
+        click.echo(f"asked {mask(server)} to stop {run}")
+        click.echo(f"  watch it    varloop watch {run} --at {mask(server)}")
+        return
+    client = common.client(store, apps)
+    found = common.served(client, run)
+    if (state := found.state()).outcome is not None:
+        click.echo(f"run {run} has ended already: {state.state}")
+        return
+    found.stop()
+    client.host.drain()
+    click.echo(f"asked whoever drives {run} to stop it; if nobody does:  {common.same_place('resume', run)}")
 
 
 def _cancel_there(run: str, server: str, reason: str) -> None:

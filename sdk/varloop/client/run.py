@@ -7,14 +7,23 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 from varloop.errors import RunEnded, RunTimeout
-from varloop.events import Body, CancelRequested, Event, RunCancelled, RunCompleted, RunFailed, Terminal
+from varloop.events import (
+    Body,
+    CancelRequested,
+    Event,
+    RunCancelled,
+    RunCompleted,
+    RunFailed,
+    StopRequested,
+    Terminal,
+)
 from varloop.runs import Iteration, RunState
 from varloop.support.clock import Clock
 
 if TYPE_CHECKING:
     from varloop.client import Client
 
-__all__ = ["SOURCE", "Known", "Run", "cancellation"]
+__all__ = ["SOURCE", "Known", "Run", "cancellation", "stopping"]
 
 SOURCE = "app/varloop-python"
 
@@ -143,25 +152,36 @@ class Run:
 
     def cancel(self, reason: str = "") -> None:
         """Ask for the run's end; its next job is not started, and there is no result."""
-        self._ask(cancellation, reason)
+        self.client.publish(cancellation(self.id, reason, self.stored.pipeline(), self.client.clock))
+
+    def stop(self) -> Run:
+        """Ask for the run's end with its result, as if its budget were used up; :meth:`result` waits for it.
+
+        What was reached is kept: an iteration under way is finished, one more may be, and then the final measurement
+        is made.
+        """
+        self.client.publish(stopping(self.id, self.stored.pipeline(), self.client.clock))
+        return self
 
     def resume(self) -> Run:
         """Set a stopped run going again, where it stopped. Harmless if it runs or has ended."""
         self.client.publish(*self.stored.pending())
         return self
 
-    def _ask(self, request: Callable[[str, str, str, Clock], Event[Any]], reason: str) -> None:
-        self.client.publish(request(self.id, reason, self.stored.pipeline(), self.client.clock))
-
     def __repr__(self) -> str:
         return f"Run({self.id!r})"
 
 
 def cancellation(run: str, reason: str, pipeline: str, clock: Clock) -> Event[Any]:
-    """The event that asks for a run's end."""
-    return _request(run, CancelRequested(reason=reason), pipeline, clock)
+    """The event that asks for a run's end without a result."""
+    return _request(str(uuid.uuid4()), run, CancelRequested(reason=reason), pipeline, clock)
 
 
-def _request(run: str, body: Body, pipeline: str, clock: Clock) -> Event[Any]:
+def stopping(run: str, pipeline: str, clock: Clock) -> Event[Any]:
+    """The event that asks for a run's end with its result. Asking twice is asking once."""
+    return _request(f"stop-{run}", run, StopRequested(), pipeline, clock)
+
+
+def _request(id: str, run: str, body: Body, pipeline: str, clock: Clock) -> Event[Any]:
     time = round(clock.now(), 6)
-    return Event(id=str(uuid.uuid4()), source=SOURCE, run=run, data=body, time=time, pipeline=pipeline)
+    return Event(id=id, source=SOURCE, run=run, data=body, time=time, pipeline=pipeline)

@@ -145,6 +145,7 @@ class StoredRun:
         records = list(self.records())
         if any(record == Record() for _, record in records):
             return [_cancel_again(self._resources.submitted(self.id))]
+        records = [(key, record) for key, record in records if record.cause]  # calls that were made
         last = max((iteration_of(key) for key, _ in records), default=0)
         events = [
             from_json(bytes(raw), self._resources.types)
