@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from html import escape
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 import msgspec
 
 from varloop.evaluation import Evaluation
+from varloop.support.numbers import fixed, with_error
 from varloop.support.signing import sign
 
 __all__ = [
@@ -212,6 +214,18 @@ class RunCompleted(Body, frozen=True, kw_only=True):
     latest iteration's first point, unbiased, but not of the best point"""
     solution: Solution | None = None
     """best assignment sampled in any iteration, for binary problems"""
+
+    def _repr_html_(self) -> str:
+        """For a notebook."""
+        rows = {
+            "value": with_error(self.value, self.error),
+            "solution": f"{self.solution.bits}, cost {self.solution.cost:g}" if self.solution else "",
+            "parameters": ", ".join(fixed(each, 6) for each in self.parameters),
+            "iterations": f"{self.iterations}, ended by: {self.reason}",
+            "shots": f"{self.shots:,}" if self.shots else "none, exact",
+        }
+        cells = (f"<tr><th>{name}</th><td>{escape(text)}</td></tr>" for name, text in rows.items() if text)
+        return f"<table>{''.join(cells)}</table>"
 
 
 class RunFailed(Body, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
+from varloop.client.notebook import Progress, progress
 from varloop.errors import RunEnded, RunTimeout
 from varloop.events import (
     Body,
@@ -121,10 +122,11 @@ class Run:
         :raises RunEnded: if the run failed, was cancelled or stopped.
         :raises RunTimeout: if it has not ended in time.
         """
-        if each is not None:
-            for iteration in self.iterations(timeout):
-                each(iteration)
         end = self.stored.ending()
+        shown = None if end else progress(self.id, self._repr_html_, self.client.clock)
+        if each or shown:
+            self._tell(timeout, each, shown)
+            end = self.stored.ending()
         for event in [] if end else self.watch(timeout):
             end = event
         match end.data if end else None:
@@ -141,6 +143,20 @@ class Run:
                 raise RunEnded(f"cancelled{': ' if reason else ''}{reason}", run=self.id)
             case other:
                 raise AssertionError(other)
+
+    def _tell(
+        self, timeout: float | None, each: Callable[[Iteration], object] | None, shown: Progress | None
+    ) -> None:
+        """Tell of each finished iteration."""
+        try:
+            for iteration in self.iterations(timeout):
+                if shown is not None:
+                    shown.show(iteration)
+                if each is not None:
+                    each(iteration)
+        finally:
+            if shown is not None:
+                shown.close()
 
     def state(self) -> RunState:
         """Where the run stands."""
@@ -170,6 +186,12 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run({self.id!r})"
+
+    def _repr_html_(self) -> str:
+        """The run at a glance, for a notebook."""
+        from varloop.report.card import card
+
+        return card(self.state(), self.history())
 
 
 def cancellation(run: str, reason: str, pipeline: str, clock: Clock) -> Event[Any]:

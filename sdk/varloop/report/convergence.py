@@ -7,12 +7,11 @@ from itertools import pairwise
 
 from varloop.events import RunCompleted
 from varloop.report.axis import Linear, Log, decimals, ticks
-from varloop.report.facts import Facts
 from varloop.report.html import Html, el, join
-from varloop.runs import Iteration
+from varloop.runs import Iteration, RunState
 from varloop.support.numbers import rounded, with_error
 
-__all__ = ["convergence", "split"]
+__all__ = ["convergence", "split", "values"]
 
 WIDTH, HEIGHT = 960, 360
 LEFT, RIGHT, TOP, BOTTOM = 84, 20, 16, 46
@@ -23,12 +22,11 @@ FLOOR = 1e-12
 Scale = Callable[[float], float]
 
 
-def convergence(facts: Facts) -> Html:
+def convergence(state: RunState, found: Sequence[Iteration]) -> Html:
     """The values, and for an exact run also their distance from the lowest on a logarithmic scale."""
-    found = facts.iterations
     if not found:
         return el("p", "No iteration has finished yet.", class_="empty")
-    shown = join(_values(facts), _legend(facts))
+    shown = join(values(state, found), _legend(state, found))
     lowest = min(each.value for each in found)
     distances = [each.value - lowest for each in found if each.value - lowest > FLOOR]
     exact = not any(each.shots for each in found)
@@ -44,8 +42,9 @@ def convergence(facts: Facts) -> Html:
     )
 
 
-def _values(facts: Facts) -> Html:
-    found, last = split(facts)
+def values(state: RunState, iterations: Sequence[Iteration]) -> Html:
+    """The drawing of the values alone. There is one iteration at least."""
+    found, last = split(iterations)
     everything = [*found, last] if last else found
     low = min(each.value - each.error for each in everything)
     high = max(each.value + each.error for each in everything)
@@ -56,12 +55,12 @@ def _values(facts: Facts) -> Html:
     digits = decimals(marks)
     errors = _band(found, x, y) if len(found) > MANY else _bars(found, x, y)
     return _drawing(
-        f"Convergence of {facts.state.run}: value by iteration, from "
+        f"Convergence of {state.run}: value by iteration, from "
         f"{rounded(everything[0].value, everything[0].error)} to a lowest of "
         f"{rounded(everything[-1].lowest, everything[-1].error)}.",
         _grid([(y(mark), f"{mark:.{digits}f}") for mark in marks]),
         _iterations_axis(everything, x),
-        _result(facts, y),
+        _result(state, y),
         errors,
         el("path", d=_line([(x(each.iteration + 1), y(each.value)) for each in found]), class_="value"),
         el("path", d=_steps([(x(each.iteration + 1), y(each.lowest)) for each in found]), class_="best"),
@@ -70,15 +69,14 @@ def _values(facts: Facts) -> Html:
     )
 
 
-def split(facts: Facts) -> tuple[list[Iteration], Iteration | None]:
+def split(iterations: Sequence[Iteration]) -> tuple[list[Iteration], Iteration | None]:
     """The iterations, and the final point if it was measured once more after them."""
-    found = [each for each in facts.iterations if not each.final]
-    return found, next((each for each in facts.iterations if each.final), None)
+    found = [each for each in iterations if not each.final]
+    return found, next((each for each in iterations if each.final), None)
 
 
-def _legend(facts: Facts) -> Html:
-    found, _ = split(facts)
-    outcome = facts.state.outcome
+def _legend(state: RunState, found: Sequence[Iteration]) -> Html:
+    outcome = state.outcome
     error = " ± standard error" if any(each.error for each in found) else ""
     items = [("value", f"value{error}"), ("best", "lowest so far")]
     if isinstance(outcome, RunCompleted):
@@ -179,9 +177,9 @@ def _tip(it: Iteration) -> str:
     return f"iteration {it.iteration + 1}\nvalue {with_error(it.value, it.error)}\nlowest {lowest}{shots}"
 
 
-def _result(facts: Facts, y: Linear) -> Html:
+def _result(state: RunState, y: Linear) -> Html:
     """The value the run ended with."""
-    outcome = facts.state.outcome
+    outcome = state.outcome
     if not isinstance(outcome, RunCompleted):
         return Html()
     place = y(outcome.value)

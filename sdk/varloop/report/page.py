@@ -25,7 +25,12 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inli
 def page(facts: Facts) -> str:
     """The whole page. It makes no request, and its data is in it as JSON."""
     parts = [
-        sections.section("convergence", "Convergence", convergence(facts), sections.iterations(facts)),
+        sections.section(
+            "convergence",
+            "Convergence",
+            convergence(facts.state, facts.iterations),
+            sections.iterations(facts),
+        ),
         sections.solution(facts),
         _time(facts),
         sections.templates(facts),

@@ -59,7 +59,7 @@ def trouble(facts: Facts) -> Html:
 
 def iterations(facts: Facts) -> Html:
     """The numbers of the drawing."""
-    found, last = split(facts)
+    found, last = split(facts.iterations)
     if not found:
         return Html()
     every = -(-len(found) // ROWS)
@@ -87,7 +87,7 @@ def iterations(facts: Facts) -> Html:
 def _final(facts: Facts) -> str:
     """What the rows are, and what the last one may be."""
     text = "The value of an iteration is the lowest of the points it measured."
-    if split(facts)[1] is not None:
+    if split(facts.iterations)[1] is not None:
         text += (
             " The last row is the final measurement: with shots the lowest of noisy values is biased, so the last and the "
             "lowest points are measured afresh, once to select one of them and once more for its value."
