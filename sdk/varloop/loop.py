@@ -90,7 +90,8 @@ class Loop(msgspec.Struct, frozen=True, kw_only=True):
 
 def opened(loop: Loop, budget: Budget, ask: Ask) -> list[str]:
     """Faults that keep a loop from starting within its budget."""
-    return budget.short_of(loop.cost.of(len(ask.points), ask.gradient) + loop.cost.fixed + loop.cost.row)
+    first = loop.cost.of(len(ask.points), ask.gradient)
+    return budget.short_of(first + loop.cost.fixed + loop.cost.row, first if ask.calibrates else 0)
 
 
 def report(loop: Loop, measured: ObjectiveEvaluated, iteration: int) -> Iteration:

@@ -202,12 +202,21 @@ class Budget(_Part, frozen=True, kw_only=True):
         room = CANDIDATES if self.shots is None else (self.shots - used) // (2 * row)
         return max(1, min(room, found, CANDIDATES))
 
-    def short_of(self, need: int) -> list[str]:
-        """The fault if the shots of the first iteration and the final value are more than there are."""
-        if self.shots is None or need <= self.shots:
+    def short_of(self, need: int, calibration: int) -> list[str]:
+        """The fault if there are too few shots to optimise anything.
+
+        :param need: shots of the first iteration and of the final value.
+        :param calibration: shots of the first iteration, if it calibrates the optimizer; 0 if not.
+        """
+        if self.shots is None:
             return []
-        text = f"budget.shots: {self.shots}, but the first iteration and the final value need {need}"
-        return [f"{text}; raise it, or lower shots"]
+        text = f"budget.shots: {self.shots}, but "
+        if need > self.shots:
+            return [f"{text}the first iteration and the final value need {need}; raise it, or lower shots"]
+        if 2 * calibration > self.shots:
+            remedies = "raise it, lower optimizer.options.calibration, or set optimizer.options.learning_rate"
+            return [f"{text}{calibration} of them would calibrate the optimizer, more than half; {remedies}"]
+        return []
 
 
 class RunSpec(_Part, frozen=True, kw_only=True):

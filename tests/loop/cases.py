@@ -50,6 +50,8 @@ SAMPLED: dict[str, dict[str, Any]] = {
     "cobyla, 64 shots": a_spec("cobyla", shots=64, iterations=6),
     "readout mitigation": a_spec("spsa", shots=64, mitigation="readout"),
     "maxcut, CVaR": _ring("spsa", shots=64, cvar=0.25),
-    "budget of shots": a_spec("spsa", shots=64, budget={"iterations": 99, "shots": 8_000}),
+    "budget of shots": a_spec(
+        "spsa", options={"calibration": 10}, shots=64, budget={"iterations": 99, "shots": 8_000}
+    ),
 }
 RUNS = EXACT | SAMPLED

@@ -240,6 +240,20 @@ def test_what_the_first_request_needs() -> None:
     assert "the first iteration and the final value need 90" in fault
 
 
+def test_calibrating_takes_no_more_than_half() -> None:
+    """A budget that goes into choosing a step size, and not into steps, is refused with the remedies."""
+    loop = Loop(optimizer={}, points=[], template="", gradient="none", cost=Cost(10, 0))
+    ask = Ask([[0.0]] * 50, False, calibrates=True)
+
+    assert opened(loop, Budget(shots=1000), ask) == []
+    (fault,) = opened(loop, Budget(shots=999), ask)
+    assert fault == (
+        "budget.shots: 999, but 500 of them would calibrate the optimizer, more than half; raise it, "
+        "lower optimizer.options.calibration, or set optimizer.options.learning_rate"
+    )
+    assert opened(loop, Budget(shots=999), Ask(ask.points, False)) == []
+
+
 # ------------------------------------------------------------------ deadlines
 
 

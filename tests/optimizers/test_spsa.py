@@ -66,6 +66,7 @@ def test_the_calibration_is_one_batch_and_the_first_step() -> None:
     steps = list(drive(optimizer, optimizer.start(X0), 3))
 
     assert [len(ask.points) for ask, _ in steps] == [80, 2, 2]
+    assert [ask.calibrates for ask, _ in steps] == [True, False, False]
     assert len({state["gain"] for _, state in steps}) == 1
     assert optimizer.best(steps[0][1]) != X0
 

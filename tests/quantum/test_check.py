@@ -17,6 +17,7 @@ from varloop.quantum import check
 from varloop.quantum.backends import Backends
 from varloop.quantum.circuits import spec_of
 from varloop.spec import Budget, CircuitSpec, Energy, MaxCut, OptimizerSpec, RunSpec
+from varloop.testing import trial
 
 BELL = Energy(observable=[("ZZ", 1.0), ("XX", -0.5), ("II", 2.0)])
 SU2 = CircuitSpec(library="efficient_su2", options={"num_qubits": 2, "reps": 1})
@@ -273,6 +274,17 @@ def test_a_budget_that_not_one_iteration_fits_into() -> None:
     spec = RunSpec(problem=LINE, shots=10, mitigation="readout", budget=Budget(shots=30))
     with pytest.raises(SpecError, match=r"budget.shots: 30, but .* need 50; raise it, or lower shots"):
         check.report(spec, Backends(), 2, False)
+
+
+def test_a_budget_that_calibration_would_eat() -> None:
+    """More than half of the shots for calibrating the optimizer is a fault, here as when the run begins."""
+    spec = RunSpec(problem=LINE, shots=10, budget=Budget(shots=999))
+    with pytest.raises(SpecError, match="999, but 500 of them would calibrate the optimizer, more than half"):
+        check.report(spec, backends(), 2, False, first=50)
+    assert trial(spec).end.data.faults == [
+        "budget.shots: 999, but 500 of them would calibrate the optimizer, more "
+        "than half; raise it, lower optimizer.options.calibration, or set optimizer.options.learning_rate"
+    ]
 
 
 def test_the_first_iteration_may_have_more_points() -> None:

@@ -21,6 +21,8 @@ class Ask(msgspec.Struct, frozen=True):
     """shape (n_points, n_parameters), radians"""
     gradient: bool
     """also the gradient at ``points[0]``"""
+    calibrates: bool = False
+    """once, and with more points than any later one, to choose what its options leave open"""
 
 
 class Optimizer(Protocol):

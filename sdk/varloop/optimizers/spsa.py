@@ -75,7 +75,7 @@ class Spsa:
         for signs in self._directions(state):
             points.append([xi + c * s for xi, s in zip(x, signs, strict=True)])
             points.append([xi - c * s for xi, s in zip(x, signs, strict=True)])
-        return Ask(points, False)
+        return Ask(points, False, calibrates=state["gain"] is None)
 
     def tell(self, state: State, evaluation: Evaluation) -> State:
         options, k, x = self._options, state["iteration"], state["x"]

@@ -251,7 +251,8 @@ def report(
     circuits = rows * bases
     shots, iterations = spec.shots or 0, spec.budget.iterations
     extra = max(0, first - n_points) * bases + 2 * (spec.mitigation == "readout")
-    if short := spec.budget.short_of(shots * (circuits + extra + bases)):
+    calibration = shots * first * bases if first > n_points else 0
+    if short := spec.budget.short_of(shots * (circuits + extra + bases), calibration):
         raise SpecError(short)
     if spec.budget.shots is not None:
         room = spec.budget.shots // shots - extra - 2 * CANDIDATES * bases
