@@ -31,9 +31,10 @@ from varloop.quantum.circuits import spec_of
 from varloop.quantum.estimate import Estimate, estimate
 from varloop.quantum.gradients import Plan, combine, plan
 from varloop.quantum.means import DEVIATIONS, cvar
+from varloop.quantum.pool import TemplatePool
 from varloop.quantum.problems import ansatz, energies, observable
 from varloop.quantum.readout import assignment
-from varloop.quantum.templates import Template, TemplatePool
+from varloop.quantum.templates import Template
 from varloop.spec import Energy, MaxCut, Problem, RunSpec
 from varloop.store.memory import MemoryStore
 

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from varloop.quantum.backends import Backends
     from varloop.quantum.circuits import Load
-    from varloop.quantum.templates import Template, TemplatePool
+    from varloop.quantum.pool import TemplatePool
+    from varloop.quantum.templates import Template
 
 __all__ = ["Context", "Resources"]
 
@@ -73,7 +74,7 @@ class Resources:
     @cached_property
     def templates(self) -> TemplatePool:
         """Compiled circuits."""
-        from varloop.quantum.templates import TemplatePool
+        from varloop.quantum.pool import TemplatePool
 
         return TemplatePool(self.store, self.load)
 

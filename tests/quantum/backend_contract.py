@@ -19,8 +19,9 @@ from varloop.events import Samples
 from varloop.quantum.backends import Backend, Backends
 from varloop.quantum.circuits import spec_of
 from varloop.quantum.estimate import estimate
+from varloop.quantum.pool import TemplatePool
 from varloop.quantum.samples import cell
-from varloop.quantum.templates import Template, TemplatePool
+from varloop.quantum.templates import Template
 from varloop.spec import Energy, MaxCut, RunSpec
 from varloop.store.memory import MemoryStore
 

@@ -23,8 +23,9 @@ from varloop.quantum.backends.sampling import draw, misread
 from varloop.quantum.circuits import spec_of
 from varloop.quantum.estimate import estimate
 from varloop.quantum.objective import Objective
+from varloop.quantum.pool import TemplatePool
 from varloop.quantum.samples import cell, columns
-from varloop.quantum.templates import Template, TemplatePool
+from varloop.quantum.templates import Template
 from varloop.spec import Energy, MaxCut, RunSpec
 from varloop.store.memory import MemoryStore
 

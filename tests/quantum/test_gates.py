@@ -51,8 +51,9 @@ from quantum.backend_contract import backends
 from varloop.errors import CircuitError
 from varloop.quantum.circuits import from_qpy, load, spec_of, to_qpy
 from varloop.quantum.gates import plain
+from varloop.quantum.pool import TemplatePool
 from varloop.quantum.samples import cell
-from varloop.quantum.templates import Template, TemplatePool
+from varloop.quantum.templates import Template
 from varloop.spec import CircuitSpec, Energy, RunSpec
 from varloop.store.memory import MemoryStore
 

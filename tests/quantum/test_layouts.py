@@ -16,9 +16,9 @@ from varloop.client.builder import build_spec
 from varloop.errors import UsageError
 from varloop.quantum.circuits import load
 from varloop.quantum.layouts import without_idle
+from varloop.quantum.pool import TemplatePool
 from varloop.quantum.problems import num_qubits
 from varloop.quantum.samples import cell
-from varloop.quantum.templates import TemplatePool
 from varloop.spec import Energy, MaxCut, RunSpec
 from varloop.store.memory import MemoryStore
 

@@ -23,7 +23,8 @@ from varloop.quantum.backends import Compiled
 from varloop.quantum.backends.aer import Aer
 from varloop.quantum.circuits import spec_of
 from varloop.quantum.objective import Objective, mode_of
-from varloop.quantum.templates import Template, TemplatePool
+from varloop.quantum.pool import TemplatePool
+from varloop.quantum.templates import Template
 from varloop.spec import CircuitSpec, Energy, MaxCut, RunSpec
 from varloop.store.folder import FolderStore
 from varloop.store.memory import MemoryStore
@@ -54,6 +55,20 @@ class Counting(Aer):
     def compile(self, circuit: QuantumCircuit, bases: Sequence[str], level: int) -> Compiled:
         """Count, and compile."""
         self.compiled += 1
+        return super().compile(circuit, bases, level)
+
+
+class Waiting(Aer):
+    """The simulator, whose compiler says when it begins and waits until it may go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.go = threading.Event(), threading.Event()
+
+    def compile(self, circuit: QuantumCircuit, bases: Sequence[str], level: int) -> Compiled:
+        """Wait, and compile."""
+        self.begun.set()
+        assert self.go.wait(10)
         return super().compile(circuit, bases, level)
 
 
@@ -206,6 +221,20 @@ def test_threads_share_one_compilation() -> None:
     assert len(found) == 8
     assert all(each is found[0] for each in found)
     assert backend.compiled == 1
+
+
+def test_threads_wait_for_no_other_template() -> None:
+    """While one template is being compiled another is served: a slow circuit holds up its own run alone."""
+    slow, store = Waiting(), pool()
+    known = store.of(SPEC, backends().get("aer"))
+    other = threading.Thread(target=lambda: store.of(replaced(optimization_level=0), slow))
+    other.start()
+    assert slow.begun.wait(10)
+    assert store.of(SPEC, backends().get("aer")) is known
+    assert store.get(known.key, SPEC, slow) is known
+    slow.go.set()
+    other.join()
+    assert store.compiles == 2
 
 
 def test_two_processes_compile_the_same_bytes() -> None:

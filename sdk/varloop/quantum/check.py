@@ -13,7 +13,8 @@ from varloop.quantum import problems
 from varloop.quantum.backends import Backend, Backends
 from varloop.quantum.circuits import Load, load, qasm_version
 from varloop.quantum.objective import Mode, Objective, mode_of
-from varloop.quantum.templates import Template, TemplatePool
+from varloop.quantum.pool import TemplatePool
+from varloop.quantum.templates import Template
 from varloop.spec import CANDIDATES, SMALLEST, CircuitSpec, Problem, RunSpec
 
 if TYPE_CHECKING:

@@ -1,12 +1,10 @@
-"""Templates: circuits compiled once for all parameters, kept in memory and in the store.
+"""Templates: circuits compiled once for all parameters, and the bytes they are stored as.
 
 Circuits are decoded when they are first asked for: reading the template of an exact run imports no Qiskit.
 """
 
 from __future__ import annotations
 
-import hashlib
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,22 +13,16 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 import msgspec
 import numpy as np
 
-from varloop.errors import CircuitError, CorruptObject, MissingObject
-from varloop.quantum import problems
-from varloop.quantum.angles import MAX_ENTRIES, SHIFTS, Angles, separate
-from varloop.quantum.backends import Backend
-from varloop.quantum.circuits import Load, check_size, from_qpy, load, to_qpy
+from varloop.errors import CircuitError, CorruptObject
+from varloop.quantum.angles import MAX_ENTRIES, SHIFTS, Angles
+from varloop.quantum.circuits import check_size, from_qpy
 from varloop.quantum.grouping import Group
-from varloop.quantum.objective import Mode, Objective, mode_of
-from varloop.spec import RunSpec
-from varloop.store import Store
-from varloop.store.layout import template_key
-from varloop.support.cache import LruCache
+from varloop.quantum.objective import Mode, Objective
 
 if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
 
-__all__ = ["Template", "TemplatePool"]
+__all__ = ["Template"]
 
 T = TypeVar("T")
 
@@ -154,126 +146,3 @@ class _Stored(msgspec.Struct, forbid_unknown_fields=True):
                 raise CircuitError(f"entry ({row}, {column}) of a matrix of shape {self.shape}")
             matrix[row, column] = value
         return Angles(matrix, np.array(self.offset), self.rules)
-
-
-class TemplatePool:
-    """Templates in memory, else from the store, else compiled. Safe between threads.
-
-    :param load: reads the circuits of specs.
-    :param capacity: templates kept in memory, the most recently used.
-    """
-
-    def __init__(self, store: Store, load: Load = load, capacity: int = 64) -> None:
-        self.hits = 0
-        """found in memory"""
-        self.store_hits = 0
-        self.compiles = 0
-        self._store = store
-        self._load_circuit = load
-        self._kept: LruCache[tuple[str, bytes], Template] = LruCache(capacity)
-        self._keys: LruCache[bytes, str] = LruCache(capacity)
-        self._lock = threading.RLock()
-
-    def of(self, spec: RunSpec, backend: Backend) -> Template:
-        """The template of a spec; compiled, and stored for everybody, if nobody did yet.
-
-        :raises CircuitError: the circuit cannot be read or compiled.
-        :raises CorruptObject: what the store holds is not this template.
-        """
-        with self._lock:
-            identity = _identity(spec, backend)
-            if identity in self._keys:
-                return self.get(self._keys[identity], spec, backend)
-            key, compile_now = _draft(spec, backend, self._load_circuit)
-            found = self._recall(key, spec) or self._load(key, spec) or self._publish(compile_now(), spec)
-            self._keys[identity] = key
-            return found
-
-    def get(self, key: str, spec: RunSpec, backend: Backend) -> Template:
-        """The template with this key, which this spec has, or had, on this backend.
-
-        :raises MissingObject: the store lost it, and it cannot be made again because the backend has changed.
-        :raises CorruptObject: what the store holds is not this template.
-        """
-        with self._lock:
-            found = self._recall(key, spec) or self._load(key, spec)
-            if found is not None:
-                return found
-            now, compile_now = _draft(spec, backend, self._load_circuit)
-            if now != key:
-                raise MissingObject(
-                    f"template {key} is not in the store, and {backend.name} would compile another",
-                    hint="the device was recalibrated or Qiskit upgraded since; start a new run",
-                )
-            return self._publish(compile_now(), spec)
-
-    def _recall(self, key: str, spec: RunSpec) -> Template | None:
-        found = self._kept.recall((key, _digest(spec.problem)))
-        if found is not None:
-            self.hits += 1
-        return found
-
-    def _load(self, key: str, spec: RunSpec) -> Template | None:
-        data = self._store.find(template_key(key))
-        if data is None:
-            return None
-        template = Template.from_bytes(data, Objective(spec.problem))
-        if template.key != key:
-            raise CorruptObject(f"object {template_key(key)} holds the template {template.key}")
-        self.store_hits += 1
-        self._kept[key, _digest(spec.problem)] = template
-        return template
-
-    def _publish(self, template: Template, spec: RunSpec) -> Template:
-        self._store.create(template_key(template.key), template.to_bytes())
-        self.compiles += 1
-        self._kept[template.key, _digest(spec.problem)] = template
-        return template
-
-
-def _draft(spec: RunSpec, backend: Backend, load: Load) -> tuple[str, Callable[[], Template]]:
-    """The key of a spec's template, and what compiles it."""
-    objective, mode = Objective(spec.problem), mode_of(spec)
-    measured = mode == "counts" or backend.measures_exactly
-    bases = tuple(each.basis for each in objective.groups) if measured else ()
-    if measured and not bases:
-        raise CircuitError("the observable is a constant: there is nothing to measure")
-    written = to_qpy(problems.ansatz(spec, load))
-    depends = {
-        "format": 2,
-        "circuit": hashlib.sha256(written).hexdigest(),
-        "bases": bases,
-        "mode": mode,
-        "level": spec.optimization_level,
-        "backend": backend.name,
-        "calibration": backend.calibration,
-        "versions": backend.versions,
-    }
-    key = _digest(depends).hex()
-
-    def compile_now() -> Template:
-        separated, angles = separate(from_qpy(written))  # the same, whoever read the circuit
-        compiled = backend.compile(separated, bases, spec.optimization_level)
-        return Template(
-            key=key,
-            mode=mode,
-            qpy=tuple(map(to_qpy, compiled.circuits)),
-            bases=bases,
-            layout=compiled.layout,
-            parameters=tuple(parameter.name for parameter in separated.parameters),
-            angles=angles,
-            objective=objective,
-        )
-
-    return key, compile_now
-
-
-def _identity(spec: RunSpec, backend: Backend) -> bytes:
-    """Equal for specs that share a template; cheap, as no circuit is built."""
-    seed = spec.seed if spec.circuit and spec.circuit.library else 0
-    parts = spec.circuit, seed, spec.problem, spec.shots is None, spec.optimization_level
-    return _digest((*parts, backend.name, backend.calibration))
-
-
-def _digest(data: object) -> bytes:
-    return hashlib.sha256(msgspec.json.encode(data, order="sorted")).digest()
