@@ -122,19 +122,24 @@ class Reader:
     def poll(self, timeout: float) -> list[Record]:
         """Take part in rebalances, then read."""
         with self.cluster.news:
+            going = self.mine - self._wanted()
+        if going:
+            self.member.revoking(going)
+        with self.cluster.news:
             self._rebalance()
             if not (found := self._read()):
                 self.cluster.news.wait(min(timeout, 0.02))
-                self._rebalance()
                 found = self._read()
         return found
 
+    def _wanted(self) -> frozenset[int]:
+        members = self.cluster.groups[self.group]
+        return frozenset(range(members.index(self), len(self.cluster.logs[self.topic]), len(members)))
+
     def _rebalance(self) -> None:
         members = self.cluster.groups[self.group]
-        rank = members.index(self)
-        wanted = frozenset(range(rank, len(self.cluster.logs[self.topic]), len(members)))
         others = frozenset().union(*(other.mine for other in members if other is not self))
-        ours = wanted - others  # what another still has comes later
+        ours = self._wanted() - others  # what another still has comes later
         if ours == self.mine:
             return
         self.commit(self.member.to_commit())

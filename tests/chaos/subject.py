@@ -19,8 +19,8 @@ from typing import Any
 
 from varloop.bus.kafka import KafkaBus
 from varloop.events import Event
-from varloop.host import worker as host
 from varloop.host.invoke import Invoker, Outcome
+from varloop.host.kafka import worker as host
 from varloop.store import Store
 from varloop.support.clock import SystemClock
 
@@ -157,7 +157,7 @@ def main(arguments: Sequence[str]) -> int:
         Watched(options.fuse).install()
     if options.jumpy is not None:
         unsettle_clock(options.jumpy)
-    return host.run_worker(
+    host.run_worker(
         options.bus,
         options.store,
         functions=options.function,
@@ -166,6 +166,7 @@ def main(arguments: Sequence[str]) -> int:
         instance=options.instance,
         started=lambda worker, port: print("started", file=sys.stderr, flush=True),
     )
+    return 0
 
 
 if __name__ == "__main__":

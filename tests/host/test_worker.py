@@ -358,6 +358,31 @@ def test_a_pipeline_that_is_not_here_is_left_to_those_who_have_it(
     assert site.bus.dead_letters() == []
 
 
+@pytest.mark.parametrize("fusion", [True, False])
+def test_a_call_in_hand_is_finished_before_its_partition_goes(site: Site, fusion: bool) -> None:
+    """A worker that joins takes no partition over whose job is under way: the job would be done twice."""
+    names = ["r3", "r4", "r7", "r14"]  # of one partition, each on a thread of its own
+    under_way, joined = Counter[str](), threading.Event()
+
+    def before(name: str, event: Event[Any]) -> None:
+        if name == "execute" and event.iteration == 1:
+            under_way[event.run] += 1
+            if joined.wait(DEADLINE):
+                threading.Event().wait(0.2)  # for the other, which would take it
+
+    toy = Toy(iterations=3, before=before)
+    site.start(toy=toy, fusion=fusion, concurrency=4)
+    site.submit(*names)
+    until(lambda: len(under_way) == 4)
+    site.start(toy=toy, fusion=fusion, concurrency=4)
+    joined.set()
+    until(lambda: all(map(site.end, names)))
+    until(site.settled)
+
+    assert len(site.workers[1].members["execute"]._offsets) == 2
+    assert under_way == Counter(names)
+
+
 def test_events_of_a_pipeline_that_no_worker_has_are_dead_letters(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -303,6 +303,7 @@ class _Reader:
             self._hold(new)
 
     def _revoked(self, consumer: Consumer, parts: Sequence[TopicPartition]) -> None:
+        self._member.revoking(frozenset(part.partition for part in parts))
         self.commit(self._member.to_commit(), wait=True)
         self._lost(consumer, parts)
 

@@ -60,6 +60,9 @@ class Membership(Protocol):
     def assigned(self, partitions: frozenset[int]) -> None:
         """These partitions, and no others, are the member's from now on."""
 
+    def revoking(self, partitions: frozenset[int]) -> None:
+        """These partitions are about to go to others: returns when they may."""
+
     def to_commit(self) -> Mapping[int, int]:
         """Offsets that moved since the last call, by partition."""
 

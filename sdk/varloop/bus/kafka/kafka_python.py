@@ -306,6 +306,7 @@ class _Reader(ConsumerRebalanceListener):  # type: ignore[misc]
         self._consumer.close(timeout_ms=5000)
 
     def on_partitions_revoked(self, revoked: Any) -> None:
+        self._member.revoking(frozenset(part.partition for part in revoked))
         self.commit(self._member.to_commit())
         self._tell(revoked)
 

@@ -33,6 +33,8 @@ COMMIT = SERVE
 """seconds between two commits: so much is delivered again after a kill"""
 LEAVE = 15.0
 """seconds to leave in; a cluster that does not answer will notice by itself"""
+FINISH, LOOK = 30.0, 0.02
+"""seconds to finish in what is in hand of partitions that go to others, and between two looks"""
 PAUSE, LONGEST = 1.0, 30.0
 """seconds to wait after an error of the cluster, and between two attempts at one record"""
 FAULTY = 15.0
@@ -47,6 +49,7 @@ class Member:
         what nobody can read of these, and of no known type, goes to the dead letters.
     :param sink: where deliveries go, instead of waiting for :meth:`poll`.
     :param known: asked about each record before it is decoded; if it says yes, it takes the record over.
+    :param busy: whether something of these partitions is being worked on.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Member:
         instance: str = "",
         sink: Sink[KafkaDelivery] | None = None,
         known: Callable[[Copy], bool] = lambda copy: False,
+        busy: Callable[[frozenset[int]], bool] = lambda partitions: False,
     ) -> None:
         self.bus = bus
         self.group = group
@@ -67,6 +71,9 @@ class Member:
         self._inbox: Inbox[KafkaDelivery] = Inbox(time.monotonic)
         self.sink = self._inbox if sink is None else sink
         self._known = known
+        self._busy = busy
+        self._going: frozenset[int] = frozenset()
+        """partitions that are about to go to others"""
         self._lock = threading.Lock()
         self._offsets: dict[int, Offsets] = {}
         self._unburied: deque[tuple[Record, DeadLetter, bool]] = deque()
@@ -96,7 +103,11 @@ class Member:
 
     def owns(self, run: str) -> bool:
         """Whether the records of a run come to this member."""
-        return partition_of(run.encode(), self.bus.partitions) in self._offsets
+        return self.has(partition_of(run.encode(), self.bus.partitions))
+
+    def has(self, partition: int) -> bool:
+        """Whether a partition is this member's, and stays so."""
+        return partition in self._offsets and partition not in self._going
 
     def leave(self) -> None:
         """Begin to commit what is dealt with, and to leave the group."""
@@ -106,7 +117,19 @@ class Member:
         self.leave()
         self.thread.join(LEAVE)
 
+    def revoking(self, partitions: frozenset[int]) -> None:
+        """Begin nothing more of these partitions, and finish what is in hand: whoever has them next would do it again,
+        at its cost.
+        """
+        self._going = partitions
+        self.sink.discard(lambda item: item.member is self and item.record.partition in partitions)
+        deadline = time.monotonic() + FINISH
+        while self._busy(partitions) and time.monotonic() < deadline:
+            self.bus.serve()
+            self._stopping.wait(LOOK)
+
     def assigned(self, partitions: frozenset[int]) -> None:
+        self._going = frozenset()
         with self._lock:
             lost = self._offsets.keys() - partitions
             self._offsets = {
@@ -278,6 +301,11 @@ class KafkaDelivery:
         self.record = record
         self.event = event
         self.attempt = attempt
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether its partition is still this member's; if not, another member has it too."""
+        return self.member.has(self.record.partition)
 
     def ack(self) -> None:
         self.member.finished(self.record)

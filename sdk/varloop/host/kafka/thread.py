@@ -104,7 +104,9 @@ class WorkerThread:
 
     def _deliver(self, delivery: KafkaDelivery | Direct) -> None:
         event = delivery.event
-        if isinstance(delivery, Direct) and delivery.is_lost():
+        if isinstance(delivery, KafkaDelivery) and not delivery.is_ours:
+            return
+        if isinstance(delivery, Direct) and (delivery.is_lost() or not self._at_home(event)):
             delivery.retry(0.0)
         elif isinstance(delivery, KafkaDelivery) and not self._mine(delivery):
             delivery.ack()

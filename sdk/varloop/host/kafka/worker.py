@@ -13,9 +13,11 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import partial
 
 from varloop.app import DEFAULT, App, Pipelines
 from varloop.bus.kafka import Copy, KafkaBus, KafkaDelivery, Member
+from varloop.bus.kafka.offsets import partition_of
 from varloop.context import Resources
 from varloop.errors import UsageError, VarloopError
 from varloop.events import Body, Event, RunSubmitted, Terminal
@@ -88,7 +90,14 @@ class Worker:
         for name, types in self._takes.items():
             orphans = _untaken(pipelines) if first and first.name == name else None
             self.members[name] = Member(
-                bus, name, types, orphans=orphans, instance=instance, sink=self, known=self._known
+                bus,
+                name,
+                types,
+                orphans=orphans,
+                instance=instance,
+                sink=self,
+                known=self._known,
+                busy=partial(self._busy, name),
             )
         self.watch = Watch(bus.check, lambda: store.find(PROBE))
 
@@ -159,6 +168,16 @@ class Worker:
     def _threads(self) -> Iterator[threading.Thread]:
         yield from (thread.thread for thread in self._call_threads)
         yield from (member.thread for member in self.members.values())
+
+    def _busy(self, group: str, partitions: frozenset[int]) -> bool:
+        """Whether a function is being called for an event of these partitions."""
+        for thread in self._call_threads:
+            if event := thread.calling:
+                function = self.pipelines.route(event.pipeline, event.type)
+                partition = partition_of(event.run.encode(), self.bus.partitions)
+                if function and function.name == group and partition in partitions:
+                    return True
+        return False
 
     def _known(self, copy: Copy) -> bool:
         """Whether a record is the copy of an event that is dealt with here."""
