@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args
@@ -81,6 +83,23 @@ def test_every_variable_is_listed() -> None:
         name for name in read - shell if name not in OPERATING and not name.startswith("VARLOOP_KAFKA_")
     }
     assert missing == set()
+
+
+@pytest.mark.timeout(120)
+def test_the_blocks_for_python_run(tmp_path: Path) -> None:
+    """Those of docs/python.md, one after the other; what needs other machines says that it is not run."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/python.md").read_text("utf-8"), re.DOTALL)
+    program = "\n".join(block for block in blocks if not block.startswith("# not run here"))
+    (tmp_path / "page.py").write_text(program)
+
+    done = subprocess.run(
+        [sys.executable, "page.py"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert len(blocks) > 7
+    for expected in ("has cost -3.0", "- optimizer.name: got 'newton'", "- shots: ", "completed -1."):
+        assert expected in done.stdout, done.stdout
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.stem)

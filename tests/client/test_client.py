@@ -615,9 +615,13 @@ def test_faults_are_told_before_anything_is_submitted(door: Callable[..., Run], 
     circuit = {"library": "real_amplitudes", "options": {"num_qubits": 3}}
     energy = {"kind": "energy", "observable": [["ZZ", 1.0]]}
     with pytest.raises(SpecError) as caught:
-        door(store=tmp_path, problem=energy, circuit=circuit, optimizer="best")
+        door(store=tmp_path, problem=energy, circuit=circuit, optimizer="best", shots=-5)
 
-    assert [fault.partition(":")[0] for fault in caught.value.faults] == ["optimizer.name", "circuit"]
+    assert [fault.partition(":")[0] for fault in caught.value.faults] == [
+        "shots",
+        "optimizer.name",
+        "circuit",
+    ]
     assert list(FolderStore(tmp_path).keys()) == []
 
 

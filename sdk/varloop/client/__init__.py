@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from varloop.app import DEFAULT, App
-from varloop.client.builder import build_spec, checked, plain
+from varloop.client.builder import checked, plain, spec_data
 from varloop.client.run import SOURCE, Known, Run
 from varloop.context import Resources
 from varloop.errors import UsageError
 from varloop.events import Event, RunSubmitted
 from varloop.runs import StoredRun
 from varloop.runs.follow import ITERATION, LOOK, looks
-from varloop.spec import Budget, CircuitSpec, Gradient, Mitigation, OptimizerSpec, Problem, RunSpec
+from varloop.spec import Budget, CircuitSpec, Gradient, Mitigation, OptimizerSpec, Problem, RunSpec, parse
 from varloop.store import Store, default_store, open_store
 from varloop.support.clock import Clock
 from varloop.wire.codec import RUN_ID, from_json
@@ -54,7 +54,7 @@ class Client(ABC):
         :raises SpecError: with every fault of a spec that varloop's own steps are to take.
         """
         name = _pipeline(pipeline)
-        if self._takes_specs(name):
+        if self.takes_specs(name):
             spec = checked(spec)
         event = submission(spec, run or self._ids(), name, self.clock)
         self.begin(event)
@@ -68,7 +68,7 @@ class Client(ABC):
         self.known(_run_id(id)).pipeline()
         return Run(self, id)
 
-    def _takes_specs(self, pipeline: str) -> bool:
+    def takes_specs(self, pipeline: str) -> bool:
         """Whether what a pipeline takes is for varloop's own first step, whose checks can be made here."""
         return pipeline == DEFAULT
 
@@ -137,7 +137,7 @@ class EmbeddedClient(StoreClient):
             raise UsageError(absence, hint="give its App too")
         return super().submit(spec, run=run, pipeline=name)
 
-    def _takes_specs(self, pipeline: str) -> bool:
+    def takes_specs(self, pipeline: str) -> bool:
         taker = self.host.pipelines.route(pipeline, RunSubmitted.type)
         return taker is not None and taker.handler.__module__.startswith(STEPS)
 
@@ -272,7 +272,7 @@ def submit(
         ends the run, and :meth:`Run.result` raises RunEnded with it.
     :raises ConflictError: if the store has a run of this id with another spec.
     """
-    spec = build_spec(
+    data = spec_data(
         circuit=circuit,
         observable=observable,
         problem=problem,
@@ -286,5 +286,6 @@ def submit(
         mitigation=mitigation,
         optimization_level=optimization_level,
     )
-    apps = [pipeline] if isinstance(pipeline, App) else []
-    return embedded(store, apps).submit(spec, run=run, pipeline=pipeline)
+    client = embedded(store, [pipeline] if isinstance(pipeline, App) else [])
+    spec = data if client.takes_specs(_pipeline(pipeline)) else parse(data)
+    return client.submit(spec, run=run, pipeline=pipeline)

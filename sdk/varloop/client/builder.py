@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from qiskit import QuantumCircuit
     from qiskit.quantum_info import SparsePauliOp
 
-__all__ = ["build_spec", "checked", "plain", "with_source"]
+__all__ = ["build_spec", "checked", "plain", "spec_data", "with_source"]
 
 QASM = ".qasm"
 IMAGINARY = 1e-12
@@ -58,6 +58,30 @@ def build_spec(
         plain data.
     :raises SpecError: with every fault that can be seen without building the circuit.
     """
+    return parse(
+        spec_data(
+            circuit=circuit,
+            observable=observable,
+            problem=problem,
+            optimizer=optimizer,
+            backend=backend,
+            shots=shots,
+            seed=seed,
+            budget=budget,
+            initial=initial,
+            gradient=gradient,
+            mitigation=mitigation,
+            optimization_level=optimization_level,
+        )
+    )
+
+
+def spec_data(*, circuit: Any, observable: Any, problem: Any, initial: Any, **others: Any) -> dict[str, Any]:
+    """A spec as plain data, whatever its faults.
+
+    :raises UsageError: if not exactly one of observable and problem is given, or if something given cannot become
+        plain data.
+    """
     if (observable is None) == (problem is None):
         raise UsageError("give either an observable or a problem")
     problem = _energy(observable) if problem is None else _problem(problem)
@@ -66,16 +90,9 @@ def build_spec(
         "problem": problem,
         "circuit": circuit,
         "initial": initial if initial is None or isinstance(initial, str | dict) else _listed(initial),
-        "optimizer": optimizer,
-        "backend": backend,
-        "shots": shots,
-        "seed": seed,
-        "gradient": gradient,
-        "mitigation": mitigation,
-        "optimization_level": optimization_level,
-        "budget": budget,
+        **others,
     }
-    return parse({name: plain(value, name) for name, value in given.items()})
+    return {name: plain(value, name) for name, value in given.items()}
 
 
 def checked(spec: RunSpec | dict[str, Any]) -> RunSpec:
