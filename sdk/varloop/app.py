@@ -39,6 +39,8 @@ class Function:
     """the outcome depends on the event and stored objects alone: computed again rather than recorded"""
     retries: int | None = None
     """how often a call that raised a TemporaryError is made again; None is as the host's settings say"""
+    timeout: float | None = None
+    """seconds after which a call fails its run; None is as the host's settings say"""
 
 
 class App:
@@ -64,6 +66,7 @@ class App:
         name: str = "",
         pure: bool = False,
         retries: int | None = None,
+        timeout: float | None = None,
     ) -> Callable[[H], H]:
         """Register a function for some event types.
 
@@ -74,12 +77,22 @@ class App:
             not use the clock, random numbers other than the context's, or anything outside.
         :param retries: how often a call that raised a TemporaryError is made again before its run fails;
             :attr:`varloop.settings.Settings.retries` by default.
+        :param timeout: seconds after which a call fails its run; :attr:`varloop.settings.Settings.timeout` by default.
+            In a process that its caller drives (``varloop run``, ``varloop.submit``) nothing but the caller ends it.
         :raises UsageError: if another function of this app has the name or one of the types, or if a name
             or a type cannot be used.
         """
 
         def register(handler: H) -> H:
-            function = Function(name or handler.__name__, handler, _tuple(on), _tuple(emits), pure, retries)
+            function = Function(
+                name=name or handler.__name__,
+                handler=handler,
+                on=_tuple(on),
+                emits=_tuple(emits),
+                pure=pure,
+                retries=retries,
+                timeout=timeout,
+            )
             _usable(function)
             for other in self.functions:
                 if other.name == function.name:
@@ -110,6 +123,11 @@ def _usable(function: Function) -> None:
     """Refuse what could not travel or be recorded."""
     if not _NAME.fullmatch(function.name):
         raise UsageError(f"{function.name!r} is not a name for a function", hint="give it one by name='…'")
+    if (function.retries or 0) < 0 or (function.timeout is not None and not function.timeout > 0):
+        raise UsageError(
+            f"{function.name} has retries={function.retries}, timeout={function.timeout}",
+            hint="retries are 0 or more, a timeout is more than 0 seconds",
+        )
     bodies: tuple[object, ...] = (*function.on, *function.emits)
     for body in bodies:
         if not (isinstance(body, type) and issubclass(body, Body)):

@@ -80,10 +80,7 @@ class Resources:
 
     def journal(self, run: str) -> Journal:
         """The journal of a run."""
-        found = self._journals.recall(run)
-        if found is None:
-            found = self._journals[run] = Journal(self.store, run)
-        return found
+        return self._journals.recall(run) or self._journals.keep(run, Journal(self.store, run))
 
     def register(self, event: Event[RunSubmitted]) -> Event[RunSubmitted]:
         """Take note of a submission, once. One that does not say its time is made now.

@@ -14,6 +14,7 @@ VarloopError
 │   ├── SpecError            its spec has faults; `faults` lists all of them
 │   ├── CircuitError         a circuit cannot be read, bound, compiled or measured
 │   ├── HostDied             the processes that made a call died of it
+│   ├── TimedOut             a call took too long
 │   ├── CorruptObject        a stored object does not match its digest
 │   └── MissingObject        a stored object that must exist does not
 └── TemporaryError           the same call may work later; `retry_after` seconds    → delivered again
@@ -43,6 +44,7 @@ __all__ = [
     "SpecError",
     "StoreUnavailable",
     "TemporaryError",
+    "TimedOut",
     "UnknownRun",
     "UsageError",
     "VarloopError",
@@ -147,6 +149,10 @@ class CircuitError(PermanentError):
 
 class HostDied(PermanentError):
     """The processes that made a call died during it, so often that it is not made again."""
+
+
+class TimedOut(PermanentError):
+    """A call did not come back in time; its thread is left to itself."""
 
 
 class CorruptObject(PermanentError):

@@ -294,7 +294,7 @@ class Event(msgspec.Struct, Generic[B], frozen=True, kw_only=True, eq=False):
     run: Text
     data: B
     time: float
-    """seconds since the epoch, UTC"""
+    """seconds since the epoch, UTC; 0 if the event does not say"""
     pipeline: Text = "default"
     iteration: int = 0
     shard: int = 0

@@ -17,7 +17,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """how often a call that raised a TemporaryError is made again before its run fails; a store that is away does not
     count"""
     timeout: float = 21_600.0
-    """a call that takes longer fails its run"""
+    """a call that takes longer fails its run. Its thread can't be stopped and is replaced by another"""
+    given_up: int = 3
+    """a process in which more such threads live is unwell, and is to be started again"""
     deaths: int = 3
     """a call during which so many processes died is not made again: its run fails"""
     fresh: float = 10.0

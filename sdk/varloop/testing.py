@@ -43,6 +43,9 @@ class FakeClock:
     def now(self) -> float:
         return self._now
 
+    def monotonic(self) -> float:
+        return self._now
+
     def sleep(self, seconds: float) -> None:
         self._now += seconds
 
@@ -80,10 +83,11 @@ class FaultyBus(MemoryBus):
                 self._send(event, self._random.uniform(0.0, self._late))
 
     def _send(self, event: Event[Any], delay: float) -> None:
-        due = self._clock.now() + delay if delay else 0.0
         for group in self._groups.values():
-            if event.type in group.types:
-                self._push(group, due, 1, event)
+            if event.type in group.types and delay:
+                group.queue.put_at(self._clock.monotonic() + delay, (1, event))
+            elif event.type in group.types:
+                group.queue.put((1, event))
 
 
 class Boundaries(Observer):

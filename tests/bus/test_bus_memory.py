@@ -64,3 +64,29 @@ def test_a_faulty_bus_is_still_a_bus() -> None:
         delivery.ack()
     assert sorted(got) == sorted(runs * 3)
     assert got[:20] != runs
+
+
+class SetBack(FakeClock):
+    """Its wall clock may be set back; time goes on all the same."""
+
+    back = 0.0
+
+    def now(self) -> float:
+        """The time of day."""
+        return super().now() - self.back
+
+
+def test_a_retry_comes_in_time_when_the_clock_is_set_back() -> None:
+    """Delays follow the time that passes, not the time of day."""
+    clock = SetBack()
+    bus = MemoryBus(clock)
+    consumer = bus.consumer("g", [CANCEL])
+    bus.publish(cancel("r"))
+    delivery = consumer.poll(1.0)
+    assert delivery is not None
+    delivery.retry(1.0)
+    clock.back = 3600.0
+
+    again = consumer.poll(2.0)
+    assert again is not None
+    assert again.attempt == 2

@@ -198,3 +198,16 @@ def test_a_journal_in_use_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(5):
         shared.journal(f"r{number}")
         assert shared.journal("busy") is busy
+
+
+def test_a_submission_without_a_time_is_made_when_it_first_arrives() -> None:
+    """Not in 1970; and when it comes again, its time is the one on record."""
+    clock = FakeClock()
+    resources = Resources(MemoryStore(), clock)
+    event = msgspec.structs.replace(submission(), time=0.0)
+    first = resources.register(event)
+    clock.sleep(5.0)
+    again = resources.register(event)
+
+    assert first.time == again.time == resources.submitted("r").time == 1_800_000_000.0
+    assert again.data == event.data

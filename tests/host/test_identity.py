@@ -253,3 +253,14 @@ def test_a_shard_is_not_divided_again_and_opens_no_iteration() -> None:
     (failed,) = host.invoke(host.invoke(SUBMITTED).events[0]).events
     assert failed.data.detail == "work returned Next for one shard of 2"
     assert "gathered" in failed.data.hint
+
+
+def test_an_event_that_does_not_say_its_time_is_not_from_1970() -> None:
+    """Nobody writes a time into it that it never had."""
+    event = msgspec.structs.replace(cancellation(), time=0.0)
+
+    assert b"1970" not in to_json(event)
+    assert from_json(to_json(event)) == event
+    headers, body = to_http(event)
+    assert "ce-time" not in headers
+    assert from_http(headers, body) == event

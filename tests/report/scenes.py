@@ -30,6 +30,10 @@ class TickingClock:
         self.time += self.tick
         return self.time
 
+    def monotonic(self) -> float:
+        """The time as it is."""
+        return self.time
+
     def sleep(self, seconds: float) -> None:
         """Later."""
         self.time += seconds

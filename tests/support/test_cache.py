@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import random
+import sys
+import threading
+
 from varloop.support.cache import LruCache
 
 
@@ -23,3 +27,33 @@ def test_storing_again_is_a_use() -> None:
     recent["c"] = 4
 
     assert list(recent.items()) == [("a", 3), ("c", 4)]
+
+
+def test_any_number_of_threads_share_a_cache() -> None:
+    """Nobody finds it broken, whatever others store and recall meanwhile; who keeps first decides."""
+    recent: LruCache[int, int] = LruCache(3)
+    errors: list[Exception] = []
+
+    def work(seed: int) -> None:
+        draw = random.Random(seed)
+        try:
+            for _ in range(3_000):
+                key = draw.randrange(6)
+                recent.recall(key)
+                recent.keep(key, key)
+                recent[key] = key
+        except Exception as error:
+            errors.append(error)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    sys.setswitchinterval(before)
+
+    assert errors == []
+    assert len(recent) == 3
+    assert recent.keep(7, 1) == recent.keep(7, 2) == 1

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import heapq
 import threading
-from collections import deque
 from collections.abc import Callable
-from itertools import count
 from typing import Generic, Protocol, TypeVar
+
+from varloop.support.delays import DelayQueue
 
 __all__ = ["Inbox", "Sink"]
 
@@ -39,22 +38,20 @@ class Inbox(Generic[T]):
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._news = threading.Condition(threading.Lock())
-        self._ready: deque[T] = deque()
-        self._later: list[tuple[float, int, T]] = []
-        self._order = count()
+        self._queue: DelayQueue[T] = DelayQueue()
         self._closed = False
 
     def __len__(self) -> int:
-        return len(self._ready)
+        return self._queue.ready
 
     def put(self, *items: T) -> None:
         with self._news:
-            self._ready.extend(items)
+            self._queue.put(*items)
             self._news.notify(len(items))
 
     def put_later(self, delay: float, item: T) -> None:
         with self._news:
-            heapq.heappush(self._later, (self._now() + delay, next(self._order), item))
+            self._queue.put_at(self._now() + delay, item)
             self._news.notify()
 
     @property
@@ -68,21 +65,18 @@ class Inbox(Generic[T]):
         with self._news:
             while not self._closed:
                 now = self._now()
-                if self._later and self._later[0][0] <= now:
-                    return heapq.heappop(self._later)[2]
-                if self._ready:
-                    return self._ready.popleft()
-                until = min(deadline, self._later[0][0]) if self._later else deadline
-                if deadline <= now:
+                wait = self._queue.wait(now)
+                if wait == 0.0:
+                    return self._queue.take(now)
+                left = deadline - now
+                if left <= 0.0:
                     return None
-                self._news.wait(until - now)
+                self._news.wait(left if wait is None else min(left, wait))
         return None
 
     def discard(self, unwanted: Callable[[T], bool]) -> None:
         with self._news:
-            self._ready = deque(item for item in self._ready if not unwanted(item))
-            self._later = [entry for entry in self._later if not unwanted(entry[2])]
-            heapq.heapify(self._later)
+            self._queue.discard(unwanted)
 
     def close(self) -> None:
         """Give nothing more to anybody."""

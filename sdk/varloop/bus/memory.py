@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from itertools import count
@@ -10,17 +9,18 @@ from itertools import count
 from varloop.bus import Consumer, DeadLetter, Delivery
 from varloop.events import Body, Event
 from varloop.support.clock import Clock, SystemClock
+from varloop.support.delays import DelayQueue
 
 __all__ = ["MemoryBus"]
 
-Entry = tuple[float, int, int, Event[Body]]
-"""(due, sequence, attempt, event): a heap of them is a queue with delays"""
+Entry = tuple[int, Event[Body]]
+"""(attempt, event)"""
 
 
 @dataclass
 class _Group:
     types: frozenset[str]
-    queue: list[Entry] = field(default_factory=list)
+    queue: DelayQueue[Entry] = field(default_factory=DelayQueue)
 
 
 class MemoryBus:
@@ -36,16 +36,13 @@ class MemoryBus:
         for event in events:
             for group in self._groups.values():
                 if event.type in group.types:
-                    self._push(group, 0.0, 1, event)
+                    group.queue.put((1, event))
 
     def consumer(self, group: str, types: Collection[str]) -> Consumer:
         return _Consumer(self, self._groups.setdefault(group, _Group(frozenset(types))))
 
     def close(self) -> None:
         self._groups.clear()
-
-    def _push(self, group: _Group, due: float, attempt: int, event: Event[Body]) -> None:
-        heapq.heappush(group.queue, (due, next(self._sequence), attempt, event))
 
 
 class _Consumer:
@@ -56,28 +53,28 @@ class _Consumer:
 
     def poll(self, timeout: float) -> Delivery | None:
         queue, clock = self._group.queue, self._bus._clock
-        if not queue:
+        until = clock.monotonic() + timeout
+        while wait := queue.wait(now := clock.monotonic()):
+            clock.sleep(min(wait, until - now))
+            if wait > until - now:
+                return None
+        entry = queue.take(now)
+        if entry is None:
             return None
-        if queue[0][0]:
-            wait = queue[0][0] - clock.now()
-            if wait > 0:
-                clock.sleep(min(wait, timeout))
-                if wait > timeout:
-                    return None
-        _, sequence, attempt, event = heapq.heappop(queue)
-        delivery = self._open[sequence] = _Delivery(self, sequence, event, attempt)
+        sequence = next(self._bus._sequence)
+        delivery = self._open[sequence] = _Delivery(self, sequence, *entry)
         return delivery
 
     def close(self) -> None:
-        for sequence, delivery in self._open.items():
-            heapq.heappush(self._group.queue, (0.0, sequence, delivery.attempt + 1, delivery.event))
+        for delivery in self._open.values():
+            self._group.queue.put((delivery.attempt + 1, delivery.event))
         self._open.clear()
 
 
 class _Delivery:
     __slots__ = ("_consumer", "_sequence", "attempt", "event")
 
-    def __init__(self, consumer: _Consumer, sequence: int, event: Event[Body], attempt: int) -> None:
+    def __init__(self, consumer: _Consumer, sequence: int, attempt: int, event: Event[Body]) -> None:
         self._consumer = consumer
         self._sequence = sequence
         self.event = event
@@ -88,8 +85,8 @@ class _Delivery:
 
     def retry(self, delay: float) -> None:
         self.ack()
-        bus = self._consumer._bus
-        bus._push(self._consumer._group, bus._clock.now() + delay, self.attempt + 1, self.event)
+        due = self._consumer._bus._clock.monotonic() + delay
+        self._consumer._group.queue.put_at(due, (self.attempt + 1, self.event))
 
     def dead(self, reason: str, error: str = "") -> None:
         self.ack()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,10 +20,11 @@ from varloop.settings import Settings
 from varloop.store import Store
 from varloop.store.layout import attempt_key
 from varloop.support.clock import Clock
+from varloop.support.turn import Turn
 
 __all__ = ["Attempts"]
 
-_alone = threading.RLock()
+_alone = Turn()
 """held during every marked call of this process: nobody shall be blamed for a death that a neighbour caused"""
 
 
@@ -68,6 +68,8 @@ class Attempts:
         self._clock = clock
         self._settings = settings
         self._process = process or this_process()
+        self._held: dict[str, float] = {}
+        """marks of calls under way, and when they were made or renewed"""
 
     @contextmanager
     def marked(self, run: str, step: str) -> Iterator[None]:
@@ -77,21 +79,32 @@ class Attempts:
         :raises HostDied: if too many processes died of it.
         :raises TemporaryError: if another process is at it.
         """
-        alone = _alone.acquire(timeout=self._settings.first_call)
+        alone = _alone.acquire(self._settings.first_call)
         try:
             mark = self._mark(run, step)
+            self._held[mark] = self._clock.now()
             try:
                 yield
             finally:
-                self._remove(mark)
+                del self._held[mark]
+                with suppress(StoreUnavailable):
+                    self._store.delete(mark)
         finally:
             if alone:
                 _alone.release()
 
+    def renew(self) -> None:
+        """Let nobody take this process for dead while its calls are under way. To be asked now and then."""
+        now = self._clock.now()
+        for key in [key for key, made in self._held.items() if now - made > self._settings.lease / 3]:
+            with suppress(StoreUnavailable):
+                self._store.put(key, self._written(now))
+                self._held[key] = now
+
     def _mark(self, run: str, step: str) -> str:
         """Make a mark; its key."""
         now = self._clock.now()
-        mine = msgspec.json.encode(Mark(self._process, round(now, 3)))
+        mine = self._written(now)
         dead: list[Process] = []
         for number in range(1, self._settings.deaths + 1):
             key = attempt_key(run, step, number)
@@ -120,9 +133,8 @@ class Attempts:
             return process.pid == self._process.pid or not _runs(process.pid)
         return abs(now - mark.time) > self._settings.lease
 
-    def _remove(self, key: str) -> None:
-        with suppress(StoreUnavailable):
-            self._store.delete(key)
+    def _written(self, now: float) -> bytes:
+        return msgspec.json.encode(Mark(self._process, round(now, 3)))
 
 
 def _runs(pid: int) -> bool:

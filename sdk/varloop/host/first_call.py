@@ -6,39 +6,16 @@ for; Python then raises in one of them, and a run would fail for it.
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from weakref import WeakSet
 
 from varloop.app import Function
+from varloop.support.turn import Turn
 
 __all__ = ["FIRST_CALL", "alone_at_first"]
 
-
-class _Turn:
-    """A lock that is not waited for when it has been held for too long."""
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._since: float | None = None
-
-    def acquire(self, patience: float) -> bool:
-        """Take it, if it is to be had within ``patience`` seconds of the time when it was taken last."""
-        since, now = self._since, time.monotonic()
-        left = patience if since is None else max(0.0, since + patience - now)
-        taken = self._lock.acquire(timeout=left)
-        if taken and self._since is None:
-            self._since = time.monotonic()
-        return taken
-
-    def release(self) -> None:
-        self._since = None
-        self._lock.release()
-
-
-FIRST_CALL = _Turn()
+FIRST_CALL = Turn()
 """held during every function's first call"""
 _called: WeakSet[Function] = WeakSet()
 

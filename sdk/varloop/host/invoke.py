@@ -138,6 +138,44 @@ class Invoker:
             return Outcome(Verdict.DROP)
         return self._fail(function, event, error)
 
+    def oversee(self) -> list[tuple[Event[Any], Outcome]]:
+        """Look after the calls under way, every second or so, from another thread than those that make them.
+
+        A call that takes too long fails its run: the outcomes to be published, each with the event that was
+        delivered. Its thread is left to itself, for nothing can stop it, and what it returns comes too late; a host
+        that has others to serve gives them another thread.
+        """
+        self._attempts.renew()
+        found = []
+        for step in list(self._desk.in_hand):
+            if not step.given_up and (error := step.overdue()) is not None:
+                outcome = self._give_up(step, error)
+                if outcome.verdict is not Verdict.RETRY:
+                    step.given_up = True
+                    found.append((step.event, outcome))
+        return found
+
+    @property
+    def given_up(self) -> int:
+        """How many calls that took too long still hold their threads."""
+        return sum(step.given_up for step in list(self._desk.in_hand))
+
+    def _give_up(self, step: Step, error: PermanentError) -> Outcome:
+        """Fail the run of a call under way."""
+        log.error("%s", mask(str(error)), extra={"run": step.event.run})
+        late = Step(self._desk, step.function, step.event, 1)
+        late.fail(error)
+        try:
+            if not step.function.pure:
+                data, won = self.resources.journal(step.event.run).add(late.key, late.record(lambda: True))
+                if not won:  # it was cancelled, or came back this very moment
+                    return self._again(step, read_record(data, step.key))
+            return Outcome(Verdict.EMIT, late.events(), function=step.function.name)
+        except TemporaryError as later:
+            return self._dead_end(step.function, Verdict.RETRY, later, later.retry_after)
+        except (EventError, PermanentError) as worse:
+            return self._dead_end(step.function, Verdict.DEAD, worse)
+
     def unpublished(self, event: Event[Any]) -> None:
         """The outcome's events could not be published: the next delivery brings them again at once."""
         self._unpublished[event.call] = None

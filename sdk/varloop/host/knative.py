@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from varloop.app import App, Pipelines
 from varloop.context import Resources
 from varloop.errors import SchemaError, UsageError, VarloopError
-from varloop.events import Body, Event
+from varloop.events import Body, CancelRequested, Event
 from varloop.host.invoke import Invoker, Outcome, Verdict
 from varloop.settings import Settings
 from varloop.store import open_store
@@ -50,6 +50,9 @@ SETTINGS = Settings(patience=20.0)
 
 THREADS = 4
 """requests dealt with at a time; probes are answered beside them"""
+
+LOOK = 1.0
+"""seconds between two looks at the calls under way"""
 
 BAD, ABSENT, NO_POST, TOO_LARGE, REFUSED, BUSY = 400, 404, 405, 413, 422, 503
 
@@ -114,28 +117,44 @@ class Receiver:
         self._sink = sink
         self._turn = threading.Lock()
 
+    @property
+    def well(self) -> bool:
+        """Whether there are threads left for what comes."""
+        return self._invoker.given_up < min(self._invoker.settings.given_up, THREADS)
+
+    def oversee(self) -> None:
+        """Fail the runs of calls that take too long, and give others their turn."""
+        for event, outcome in self._invoker.oversee():
+            self._turn = threading.Lock()
+            if self._sink is None or _publish(self._sink, outcome.events):
+                log.error("event %s: the end of its run comes when it is delivered again", event.id)
+
     def answer(self, headers: Mapping[str, str], body: bytes) -> Answer:
         """Deal with a request."""
         try:
             events = received(headers, body, self._types)
         except SchemaError as error:
             return problem(BAD, type(error).__name__, mask(str(error)))
-        with self._turn:
-            outcomes = [self._invoker.invoke(event) for event in events]
+        outcomes = [self._outcome(event) for event in events]
         if failure := _worst(outcomes):
             return failure
         emitted = [event for outcome in outcomes for event in outcome.events]
         if self._sink is None:
             return _reply(emitted, _is_batch(headers))
         if refused := _publish(self._sink, emitted):
-            with self._turn:
-                for event in events:
-                    self._invoker.unpublished(event)
-            return refused
-        with self._turn:
             for event in events:
-                self._invoker.confirm(event)
+                self._invoker.unpublished(event)
+            return refused
+        for event in events:
+            self._invoker.confirm(event)
         return DONE
+
+    def _outcome(self, event: Event[Body]) -> Outcome:
+        """What comes of an event. A request to cancel does not wait until the call is over which it shall end."""
+        if isinstance(event.data, CancelRequested):
+            return self._invoker.invoke(event)
+        with self._turn:
+            return self._invoker.invoke(event)
 
 
 def _worst(outcomes: Iterable[Outcome]) -> Answer | None:
@@ -180,6 +199,8 @@ class FunctionHost:
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver
         self._threads = ThreadPoolExecutor(THREADS, "varloop-request")
+        self._stopping = threading.Event()
+        threading.Thread(target=self._oversee, name="varloop-overseer", daemon=True).start()
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
@@ -204,7 +225,7 @@ class FunctionHost:
 
     def alive(self) -> tuple[bool, str]:
         """Liveness."""
-        return True, "alive"
+        return self._receiver.well, "alive" if self._receiver.well else "its calls do not come back"
 
     def ready(self) -> tuple[bool, str]:
         """Readiness."""
@@ -212,7 +233,12 @@ class FunctionHost:
 
     def stop(self) -> None:
         """Finish what is under way."""
+        self._stopping.set()
         self._threads.shutdown()
+
+    def _oversee(self) -> None:
+        while not self._stopping.wait(LOOK):
+            self._receiver.oversee()
 
 
 async def _body(headers: Mapping[str, str], receive: Receive) -> bytes | None:

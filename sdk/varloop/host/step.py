@@ -6,8 +6,9 @@ import hashlib
 import logging
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from varloop.errors import (
     PermanentError,
     StoreUnavailable,
     TemporaryError,
+    TimedOut,
     UsageError,
     VarloopError,
 )
@@ -48,6 +50,8 @@ class Desk:
     settings: Settings
     observer: Observer
     timeline: Timeline
+    in_hand: set[Step] = field(default_factory=set)
+    """calls under way"""
 
 
 class Step:
@@ -62,6 +66,9 @@ class Step:
         self._desk = desk
         self._attempt = attempt
         self._context = Context(desk.resources, event, function.name)
+        self.given_up = False
+        """its run was failed, and whatever it returns comes too late"""
+        self._since = 0.0
         self._bodies: list[Body] | None = None
         self._ended = 0.0
         self._events: tuple[Event[Any], ...] | None = None
@@ -87,6 +94,18 @@ class Step:
         call = Call(self.function.name, event.iteration, started, self._ended, desk.host)
         desk.timeline.note(event.run, call)
         desk.observer.called(call, event)
+
+    def overdue(self) -> PermanentError | None:
+        """What is wrong with a call under way that takes too long."""
+        own = self.function.timeout
+        timeout = self._desk.settings.timeout if own is None else own
+        if self._desk.resources.clock.monotonic() - self._since <= timeout:
+            return None
+        return TimedOut(
+            f"{self.function.name} did not come back within {timeout:g} s, in iteration {self.event.iteration}",
+            hint="submit something smaller, or give the function a longer timeout: @app.function(timeout=…)",
+            run=self.event.run,
+        )
 
     def fail(self, error: PermanentError) -> None:
         """End the run; the function is not called."""
@@ -123,7 +142,7 @@ class Step:
     def _returned(self) -> list[Body]:
         """What the function returned, or why it could not."""
         try:
-            with alone_at_first(self.function, self._desk.settings.first_call):
+            with alone_at_first(self.function, self._desk.settings.first_call), self._in_hand():
                 return self._checked(self.function.handler(self.event, self._context))
         except EventError:
             raise
@@ -139,6 +158,16 @@ class Step:
             )
             hint = "an unexpected error in the function; its log has the traceback"
             return [self._failure(error, getattr(error, "hint", "") or hint)]
+
+    @contextmanager
+    def _in_hand(self) -> Iterator[None]:
+        """While the function has the call."""
+        self._since = self._desk.resources.clock.monotonic()
+        self._desk.in_hand.add(self)
+        try:
+            yield
+        finally:
+            self._desk.in_hand.discard(self)
 
     @property
     def _retries(self) -> int:

@@ -23,7 +23,7 @@ class Timeline:
         """Keep a call for the next record of its run."""
         calls = self._calls.recall(run)
         if calls is None:
-            calls = self._calls[run] = deque(maxlen=self.CALLS)
+            calls = self._calls.keep(run, deque(maxlen=self.CALLS))
         calls.append(call)
 
     def of(self, run: str) -> list[Call]:

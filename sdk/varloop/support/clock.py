@@ -18,6 +18,10 @@ class Clock(Protocol):
         """Seconds since the epoch, UTC."""
         ...
 
+    def monotonic(self) -> float:
+        """Seconds since some moment, which never go back: for delays and time-outs."""
+        ...
+
     def sleep(self, seconds: float) -> None:
         """Wait."""
         ...
@@ -27,4 +31,5 @@ class SystemClock:
     """The machine's clock."""
 
     now = staticmethod(time.time)
+    monotonic = staticmethod(time.monotonic)
     sleep = staticmethod(time.sleep)

@@ -116,7 +116,7 @@ def attributes_of(event: Event[Body]) -> dict[str, Any]:
         "source": event.source,
         "type": event.type,
         "subject": event.run,
-        "time": datetime.fromtimestamp(event.time, UTC).isoformat().replace("+00:00", "Z"),
+        "time": _text(event.time),
         "datacontenttype": "application/json",
         "dataschema": f"{_SCHEMA}{VERSION}:{event.type.removeprefix(PREFIX)}" if own else "",
         "partitionkey": event.run,
@@ -127,6 +127,11 @@ def attributes_of(event: Event[Body]) -> dict[str, Any]:
         "dataref": event.data.ref if isinstance(event.data, Claim) else "",
         **part,
     }
+
+
+def _text(time: float) -> str:
+    """A time as RFC 3339; none if the event does not say its time."""
+    return datetime.fromtimestamp(time, UTC).isoformat().replace("+00:00", "Z") if time else ""
 
 
 def foreign(parse: Callable[[bytes], Any], data: bytes) -> Any:

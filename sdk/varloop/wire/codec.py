@@ -167,7 +167,10 @@ def _cloudevent(event: Event[Body]) -> Any:
     attributes["iteration"] = str(event.iteration)
     attributes["time"] = datetime.fromtimestamp(event.time, UTC)
     data = None if isinstance(event.data, Claim) else event.encoded or encode_body(event.data)
-    return CloudEvent(attributes=attributes, data=data)
+    cloudevent = CloudEvent(attributes=attributes, data=data)
+    if not event.time:  # left out above, the package would invent one
+        cloudevent.get_attributes().pop("time")
+    return cloudevent
 
 
 @lru_cache(maxsize=1)

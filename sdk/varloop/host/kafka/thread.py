@@ -65,9 +65,39 @@ class WorkerThread:
         """events whose outcome no broker will ever take, by id"""
         self.fault = ""
         """why the last call came to nothing, empty if it did not"""
-        self.calling: Event[Body] | None = None
-        self.thread = threading.Thread(target=self._run, name=f"varloop-calls-{number}", daemon=True)
+        self._delivery: KafkaDelivery | Direct | None = None
+        self._number = number
+        self._start()
+
+    @property
+    def calling(self) -> Event[Body] | None:
+        """The event whose call is under way."""
+        delivery = self._delivery
+        return None if delivery is None else delivery.event
+
+    @property
+    def given_up(self) -> int:
+        """How many of its calls took too long and still hold a thread."""
+        return self._invoker.given_up
+
+    def oversee(self) -> None:
+        """Fail the run of a call that takes too long, and give the others another thread."""
+        for event, outcome in self._invoker.oversee():
+            delivery = self._delivery
+            if delivery is not None and delivery.event.id == event.id:
+                self._start()
+                self._emit(delivery, outcome)
+
+    def _start(self) -> None:
+        """Begin to deliver, in place of a thread that does not come back."""
+        self._delivery = None
+        self.thread = threading.Thread(target=self._run, name=f"varloop-calls-{self._number}", daemon=True)
         self.thread.start()
+
+    @property
+    def _in_place(self) -> bool:
+        """Whether the thread that asks is not replaced."""
+        return threading.current_thread() is self.thread
 
     def known(self, copy: Copy) -> bool:
         """Take over a record whose event was called directly: under way, or done. For any thread."""
@@ -82,11 +112,11 @@ class WorkerThread:
         return False
 
     def _run(self) -> None:
-        while not self.inbox.closed:
+        while self._in_place and not self.inbox.closed:
             delivery = self.inbox.take(LOOK)
             if delivery is None:
                 continue
-            event = self.calling = delivery.event
+            event, self._delivery = delivery.event, delivery
             try:
                 self._deliver(delivery)
             except Exception as error:
@@ -99,8 +129,10 @@ class WorkerThread:
                     event.run,
                     extra={"run": event.run},
                 )
-                delivery.retry(_backoff(AGAIN, delivery.attempt))
-            self.calling = None
+                if self._in_place:
+                    delivery.retry(_backoff(AGAIN, delivery.attempt))
+            if self._in_place:
+                self._delivery = None
 
     def _deliver(self, delivery: KafkaDelivery | Direct) -> None:
         event = delivery.event
@@ -138,6 +170,8 @@ class WorkerThread:
             outcome = self._invoker.end(delivery.event, refusal)
         else:
             outcome = self._invoker.invoke(delivery.event, delivery.attempt, safe)
+        if not self._in_place:
+            return  # it took too long, and the delivery is dealt with
         self.fault = outcome.reason if outcome.verdict is Verdict.RETRY else ""
         match outcome.verdict:
             case Verdict.RETRY:

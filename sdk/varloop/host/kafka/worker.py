@@ -20,7 +20,7 @@ from varloop.bus.kafka import Copy, KafkaBus, KafkaDelivery, Member
 from varloop.bus.kafka.offsets import partition_of
 from varloop.context import Resources
 from varloop.errors import UsageError, VarloopError
-from varloop.events import Body, Event, RunSubmitted, Terminal
+from varloop.events import Body, CancelRequested, Event, RunSubmitted, Terminal
 from varloop.host.kafka.thread import WorkerThread
 from varloop.host.kafka.watch import Watch
 from varloop.host.pipelines import load_pipelines
@@ -83,8 +83,9 @@ class Worker:
                 self._at_home,
                 settings=settings,
             )
-            for number in range(concurrency)
+            for number in range(concurrency + 1)
         ]
+        self._settings = settings or Settings()
         first = pipelines.route(DEFAULT, RunSubmitted.type)
         self.members: dict[str, Member] = {}
         for name, types in self._takes.items():
@@ -110,7 +111,15 @@ class Worker:
                 ended.setdefault(str(member.ended), []).append(member.group)
         died = [thread.name for thread in self._threads() if not thread.is_alive()]
         said = [f"{', '.join(groups)}: {error}" for error, groups in ended.items()]
+        stuck = sum(thread.given_up for thread in self._call_threads)
+        if stuck > self._settings.given_up:
+            said.append(f"{stuck} calls took too long and do not come back")
         return said or [f"thread {name} has ended" for name in died]
+
+    def oversee(self) -> None:
+        """Fail the runs of calls that take too long. To be asked every second or so."""
+        for thread in self._call_threads:
+            thread.oversee()
 
     @property
     def faults(self) -> list[str]:
@@ -150,11 +159,11 @@ class Worker:
     def put(self, *deliveries: KafkaDelivery) -> None:
         """Hand deliveries to the threads of their runs."""
         for delivery in deliveries:
-            self._thread_of(delivery.event.run.encode()).inbox.put(delivery)
+            self._thread_for(delivery.event).inbox.put(delivery)
 
     def put_later(self, delay: float, delivery: KafkaDelivery) -> None:
         """Hand a delivery to the thread of its run after some seconds."""
-        self._thread_of(delivery.event.run.encode()).inbox.put_later(delay, delivery)
+        self._thread_for(delivery.event).inbox.put_later(delay, delivery)
 
     def discard(self, unwanted: Callable[[KafkaDelivery], bool]) -> None:
         """Forget deliveries that wait."""
@@ -183,9 +192,17 @@ class Worker:
         """Whether a record is the copy of an event that is dealt with here."""
         return self._thread_of(copy.run).known(copy)
 
+    def _thread_for(self, event: Event[Body]) -> WorkerThread:
+        """The thread that an event goes to: its run's, or the last one, which is for requests to cancel. They do not
+        wait until the call is over which they shall end.
+        """
+        if isinstance(event.data, CancelRequested):
+            return self._call_threads[-1]
+        return self._thread_of(event.run.encode())
+
     def _thread_of(self, run: bytes) -> WorkerThread:
         """The thread of a run."""
-        return self._call_threads[zlib.crc32(run) % len(self._call_threads)]
+        return self._call_threads[zlib.crc32(run) % (len(self._call_threads) - 1)]
 
 
 def _taken(pipelines: Pipelines, names: Collection[str]) -> dict[str, set[str]]:
@@ -249,7 +266,7 @@ def run_worker(
     ) as url:
         started(worker, url)
         while not told.wait(LOOK) and not worker.broken:
-            pass
+            worker.oversee()
         broken = [] if told.is_set() else worker.broken
         for number, handler in before.items():  # a second signal is deadly
             signal.signal(number, handler)

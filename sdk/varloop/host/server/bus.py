@@ -17,6 +17,7 @@ from varloop.host.server.letters import StoredLetters
 from varloop.store import Store
 from varloop.store.layout import DEAD_LETTERS
 from varloop.support.clock import Clock
+from varloop.support.delays import DelayQueue
 from varloop.wire.codec import Types, from_json, to_json
 
 __all__ = ["LiveBus"]
@@ -75,7 +76,7 @@ class LiveBus(MemoryBus):
 
     def overdue(self) -> int:
         """How many consumers have had a delivery for longer than a turn."""
-        now = self._clock.now()
+        now = self._clock.monotonic()
         with self._news:
             return sum(now - consumer.since > self._turn for consumer in self._consumers)
 
@@ -108,7 +109,7 @@ def _key(event: Event[Body]) -> str:
 class _Consumer:
     bus: LiveBus
     inner: Consumer
-    queue: list[Entry]
+    queue: DelayQueue[Entry]
     since: float = math.inf
     """when the delivery under way began"""
     late: bool = False
@@ -117,24 +118,24 @@ class _Consumer:
     def poll(self, timeout: float) -> Delivery | None:
         """The next delivery, or None if there is none in time, none for this consumer or the bus is closed."""
         clock = self.bus._clock
-        until = clock.now() + timeout
+        until = clock.monotonic() + timeout
         with self.bus._news:
             while not (self.bus._closed or self.late):
-                now = clock.now()
-                due = self.queue[0][0] if self.queue else until
-                if self.queue and due <= now:
+                now = clock.monotonic()
+                wait = self.queue.wait(now)
+                if wait == 0.0:
                     delivery = self.inner.poll(0.0)
                     self.since = now
                     return delivery and _Delivery(self, delivery)
                 if now >= until:
                     break
-                self.bus._news.wait(min(due, until) - now)
+                self.bus._news.wait(until - now if wait is None else min(wait, until - now))
         return None
 
     def finish(self) -> None:
         """The delivery under way is done."""
         with self.bus._news:
-            self.late = self.bus._clock.now() - self.since > self.bus._turn
+            self.late = self.bus._clock.monotonic() - self.since > self.bus._turn
             self.since = math.inf
 
     def close(self) -> None:

@@ -58,7 +58,7 @@ class Service:
         self.stopping = threading.Event()
         self._sandbox = Sandbox()
         self._bus = LiveBus(store, clock, turn)
-        self._threads: list[threading.Thread] = []
+        self._threads: dict[threading.Thread, EmbeddedHost] = {}
         self._overseer = threading.Thread(target=self._oversee, name="varloop-overseer", daemon=True)
 
     def resources(self) -> Resources:
@@ -95,7 +95,7 @@ class Service:
 
     def _begin(self, host: EmbeddedHost) -> None:
         thread = threading.Thread(target=self._deliver, args=(host,), name="varloop-serve", daemon=True)
-        self._threads.append(thread)
+        self._threads[thread] = host
         thread.start()
 
     def _deliver(self, host: EmbeddedHost) -> None:
@@ -111,9 +111,15 @@ class Service:
         host.close()
 
     def _oversee(self) -> None:
-        """Replace threads whose turn takes too long: each leaves when it comes back."""
+        """Replace threads whose turn takes too long: each leaves when it comes back. Fail the runs of calls that do
+        not.
+        """
         while not self.stopping.wait(LOOK):
-            self._threads = [thread for thread in self._threads if thread.is_alive()]
+            self._threads = {thread: host for thread, host in self._threads.items() if thread.is_alive()}
+            for host in self._threads.values():
+                for event, outcome in host.invoker.oversee():
+                    self._bus.publish(*outcome.events)
+                    self._bus.done(event)
             missing = THREADS - (len(self._threads) - self._bus.overdue())
             for _ in range(min(missing, MOST - len(self._threads))):
                 self._begin(self._host())
