@@ -57,7 +57,7 @@ def objective(
     :param offset: what to add to the values when they are told to people.
     """
     request = executed.request
-    rows = plan(template.angles, request.points, request.gradient, seed)
+    rows = plan(template.angles, request.points, request.gradient, seed, exact=template.exact)
     return ObjectiveEvaluated(
         memo=request.memo,
         evaluation=msgspec.structs.replace(combine(rows, values, variances, shared), offset=offset),

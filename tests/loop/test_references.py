@@ -5,9 +5,11 @@ cuts (2p + 1) / (2p + 2) of the edges (Farhi et al., arXiv:1411.4028).
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
+from qiskit.circuit import Parameter, QuantumCircuit
 
 from varloop.client import submit
 from varloop.events import RunCompleted
@@ -95,6 +97,20 @@ def test_a_problem_times_a_constant_is_the_same_run(fields: dict[str, Any], fact
     plain, larger = end(1.0), end(factor)
     assert larger.parameters == plain.parameters
     assert (larger.value, larger.error) == (factor * plain.value, factor * plain.error)
+
+
+@pytest.mark.parametrize("start", [6.0, 0.5, -2.2])
+def test_a_parameter_that_enters_squared(start: float) -> None:
+    """ry(a²) has the energy cos(a²): L-BFGS-B converges where its slope −2a·sin(a²) is below the tolerance."""
+    a = Parameter("a")
+    circuit = QuantumCircuit(1)
+    circuit.ry(a * a, 0)
+    result = submit(circuit=circuit, observable="Z", optimizer="l-bfgs-b", initial=[start], seed=0).result()
+    (found,) = result.parameters
+
+    assert result.reason == "converged"
+    assert abs(2 * found * math.sin(found**2)) < 1e-5
+    assert result.value == pytest.approx(-1.0, abs=1e-9)
 
 
 def test_hydrogen_by_shots() -> None:

@@ -117,16 +117,56 @@ def test_nested_circuits_keep_their_qubits() -> None:
     assert same_state(circuit, [0.7])
 
 
-def test_no_rule_for_what_is_not_affine() -> None:
-    """Parameters of a product are angles themselves with the rule none; the other gates keep theirs."""
+def test_what_is_not_affine_is_a_curve() -> None:
+    """An angle of any expression keeps its gate's rule; its value and its slopes are those of the expression."""
     circuit = QuantumCircuit(2)
     circuit.rx(X * Y, 0)
     circuit.ry(2 * Y, 1)
+    circuit.rzz(X.sin() + 1, 0, 1)
     _, angles = separate(circuit)
-    assert angles.rules == ("two-term", "none", "none")
-    assert np.array_equal(angles.matrix, [[0, 2], [1, 0], [0, 1]])
-    assert not angles.shiftable
+    assert angles.rules == ("two-term",) * 3
+    assert np.array_equal(angles.matrix, [[0, 0], [0, 2], [0, 0]])
+    assert angles.shiftable
+    assert angles.sinusoidal.tolist() == [False, False]
+    assert np.allclose(angles.bind([[0.3, 1.7]]), [[0.51, 3.4, math.sin(0.3) + 1]])
+    assert np.allclose(
+        angles.weights(np.array([0.3, 1.7]))[:, ::2], [[0.85, 0, math.cos(0.3) / 2], [0.15, 1, 0]]
+    )
     assert same_state(circuit, [0.3, 1.7])
+
+
+def test_an_angle_without_a_derivative_has_no_rule() -> None:
+    """A sign has values and no slope."""
+    circuit = QuantumCircuit(1)
+    circuit.rx(X.sign() * Y, 0)
+    circuit.ry(Y, 0)
+    _, angles = separate(circuit)
+    assert angles.rules == ("none", "two-term")
+    assert not angles.shiftable
+    assert angles.bind([[-2.0, 0.5]]).tolist() == [[-0.5, 0.5]]
+
+
+def test_an_expression_that_has_no_value_at_zero() -> None:
+    """x² / x is x everywhere but at 0: there it is refused by name, and its slope is 1."""
+    circuit = QuantumCircuit(1)
+    circuit.rx(X * X / X, 0)
+    _, angles = separate(circuit)
+    assert np.allclose(angles.bind([[0.3], [-1.2]]), [[0.3], [-1.2]])
+    assert angles.weights(np.array([0.3])).tolist() == [[0.5, -0.5]]
+    with pytest.raises(CircuitError, match=r"the angle x\*x/x has no real value at x = 0: "):
+        angles.bind([[0.0]])
+
+
+def test_where_an_angle_has_no_real_value_or_derivative() -> None:
+    """Which angle, and where; the parameters have the names the circuit gave them."""
+    circuit = QuantumCircuit(1)
+    circuit.rx(Y + X**0.5, 0)
+    _, angles = separate(circuit)
+    with pytest.raises(CircuitError, match=r"the angle .*x\*\*0.5.* has no real value at .*x = -1"):
+        angles.bind([[-1.0, 0.0]])
+    assert angles.bind([[0.0, 1.0]]).tolist() == [[1.0]]
+    with pytest.raises(CircuitError, match=r"the angle .* has no real derivative at .*x = 0"):
+        angles.weights(np.array([0.0, 1.0]))
 
 
 def test_no_rule_for_an_opaque_gate() -> None:
@@ -151,9 +191,9 @@ def test_clashing_names_do_not_matter() -> None:
     circuit.rx(Parameter("a[1]") * 2, 0)
     circuit.ry(Parameter("a[0]_[0]") * Parameter("a[1]_[0]"), 0)
     separated, angles = separate(circuit)
-    assert [parameter.name for parameter in separated.parameters] == ["a[0]", "a[1]", "a[2]"]
-    assert separate(separated)[1].matrix.shape == (3, 3)
-    assert angles.rules == ("two-term", "none", "none")
+    assert [parameter.name for parameter in separated.parameters] == ["a[0]", "a[1]"]
+    assert separate(separated)[1].matrix.shape == (2, 2)
+    assert angles.bind([[2.0, 3.0, 5.0]]).tolist() in ([[6.0, 10.0]], [[4.0, 15.0]], [[10.0, 6.0]])
 
 
 def test_the_circuit_is_left_alone() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,15 @@ WIDTH, PARAMETERS = 3, 3
 OBSERVABLE = SparsePauliOp(["XYZ", "ZIX", "IZZ", "YII"], [0.9, -0.7, 0.5, 0.3])
 GATES = get_standard_gate_name_mapping()
 STENCIL = ((1, 3 / 4), (2, -3 / 20), (3, 1 / 60))
+
+CURVES: list[Callable[[Any], Any]] = [
+    lambda each: each * each / 5,
+    lambda each: each.sin(),
+    lambda each: (0.3 * each).exp(),
+    lambda each: each.arctan() - each.cos() * each,
+    lambda each: 1 / (2 + each * each),
+]
+"""of what an angle may be, beside linear"""
 
 Function = Callable[[NDArray[np.float64]], float]
 
@@ -62,7 +72,7 @@ def shifted(circuit: QuantumCircuit, point: NDArray[np.float64]) -> tuple[float,
 
 @st.composite
 def circuits(draw: st.DrawFn) -> QuantumCircuit:
-    """Random circuits whose parameters are repeated, scaled, shared and summed."""
+    """Random circuits whose parameters are repeated, scaled, shared, summed, and in other expressions."""
     names = ParameterVector("t", PARAMETERS)
     scale = st.sampled_from([-2.0, -1.0, -0.5, 1 / 3, 1.0, 1.5])
     circuit = QuantumCircuit(WIDTH)
@@ -76,7 +86,8 @@ def circuits(draw: st.DrawFn) -> QuantumCircuit:
         def argument() -> object:
             first = draw(scale) * names[draw(st.integers(0, PARAMETERS - 1))]
             second = draw(st.sampled_from([0.0, 1.0, -0.5])) * names[draw(st.integers(0, PARAMETERS - 1))]
-            return first + second + draw(st.sampled_from([0.0, 0.3, math.pi]))
+            affine = first + second + draw(st.sampled_from([0.0, 0.3, math.pi]))
+            return draw(st.sampled_from([*CURVES, *(lambda each: each,) * len(CURVES)]))(affine)
 
         if name == "evolution":
             operator = SparsePauliOp(draw(st.sampled_from([["XYZ"], ["ZZI", "IZZ"], ["IIX", "YZI"]])))
@@ -172,6 +183,18 @@ def test_finite_differences() -> None:
     batch = plan(angles, [[0.4, 1.3]], "finite-difference")
     evaluation = combine(batch, np.sin(batch.rows).sum(axis=1), np.zeros(len(batch.rows)))
     assert evaluation.gradient == pytest.approx(np.cos([0.4, 1.3]) * math.sin(STEP) / STEP, abs=1e-12)
+
+
+@pytest.mark.parametrize("gradient", ["finite-difference", "spsa"])
+def test_differences_of_exact_values_take_a_fine_step(gradient: str) -> None:
+    """Where values have no shot noise, bias and rounding of a difference are below 1e-9; the step was 0.1."""
+    angles = Angles(np.eye(2), np.zeros(2), ("none", "none"))
+    batch = plan(angles, [[0.4, 30.0]], gradient, seed=3, exact=True)
+    slopes = np.cos([0.4, 30.0])
+    seen = combine(batch, np.sin(batch.rows).sum(axis=1), np.zeros(len(batch.rows))).gradient
+    direction = np.sign(batch.rows[1] - batch.rows[0])
+    expected = slopes if gradient == "finite-difference" else direction * (direction @ slopes)
+    assert seen == pytest.approx(expected, abs=1e-9)
 
 
 def test_spsa_sees_the_slope_along_one_direction() -> None:

@@ -248,8 +248,37 @@ def test_two_processes_compile_the_same_bytes() -> None:
 
 
 def fingerprint() -> str:
-    """Digest of a template compiled from nothing."""
-    return hashlib.sha256(pool().of(SPEC, Aer()).to_bytes()).hexdigest()
+    """Digest of templates compiled from nothing."""
+    compiled = [pool().of(spec, Aer()).to_bytes() for spec in (SPEC, curved())]
+    return hashlib.sha256(b"".join(compiled)).hexdigest()
+
+
+def curved() -> RunSpec:
+    """A spec whose angles are no linear functions of the parameters."""
+    circuit, x, y, z = QuantumCircuit(3), Parameter("x"), Parameter("y"), Parameter("z")
+    circuit.rx(x * y + z.sin() - 1, 0)
+    circuit.cx(0, 1)
+    circuit.ry(y.exp() * z / (2 + x * x), 1)
+    circuit.rz(z, 2)
+    return RunSpec(problem=MIXED, circuit=spec_of(circuit))
+
+
+def test_a_stored_template_keeps_its_curves() -> None:
+    """Angles and slopes of any expression come back from bytes to the same bits; false sizes are refused."""
+    template = pool().of(curved(), backends().get("aer"))
+    again = Template.from_bytes(template.to_bytes(), Objective(MIXED))
+    point = np.array([0.3, -0.7, 1.9])
+    for each in (template, again):
+        expected = [0.3 * -0.7 + np.sin(1.9) - 1, np.exp(-0.7) * 1.9 / 2.09, 1.9]
+        assert each.angles.bind([point])[0] == pytest.approx(expected)
+    assert again.angles.bind([point]).tobytes() == template.angles.bind([point]).tobytes()
+    assert again.angles.weights(point).tobytes() == template.angles.weights(point).tobytes()
+    assert again.to_bytes() == template.to_bytes()
+    stored = msgspec.msgpack.decode(template.to_bytes())
+    for damage in ({"angles": [0, 7]}, {"columns": [0, 1, 3]}):
+        stored["curves"] |= damage
+        with pytest.raises(CorruptObject, match="are not a template: curves of angles"):
+            Template.from_bytes(msgspec.msgpack.encode(stored), Objective(MIXED))
 
 
 def test_a_lost_template_is_compiled_again() -> None:

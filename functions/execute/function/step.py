@@ -39,7 +39,7 @@ def execute(event: Event[Request], ctx: Context) -> CircuitExecuted | RequestSki
         return RequestSkipped(reason="deadline")
     backend = ctx.backends.get(spec.backend)
     template = ctx.templates.get(request.template, spec, backend)
-    rows = plan(template.angles, request.points, request.gradient, ctx.seed).rows
+    rows = plan(template.angles, request.points, request.gradient, ctx.seed, exact=template.exact).rows
     calibrate = spec.mitigation == "readout" and ctx.iteration == 0
     known = None if calibrate else calibration(ctx)  # before the job: a store that is away shall not cost one
     started = ctx.clock.now()

@@ -9,14 +9,15 @@ Public are the modules, one noun each; this package itself exports nothing, so t
 - :mod:`~varloop.quantum.gates`: what is run of a circuit.
 - :mod:`~varloop.quantum.circuits`: canonical QPY bytes, and circuits read from specs.
 - :mod:`~varloop.quantum.layouts`: circuits that were compiled before they came.
-- :mod:`~varloop.quantum.angles`: the linear map from a circuit's parameters to the angles of its gates.
+- :mod:`~varloop.quantum.angles`: the map from a circuit's parameters to the angles of its gates.
+- :mod:`~varloop.quantum.curves`: the angles that no linear map gives.
 - :mod:`~varloop.quantum.gradients`: which rows an iteration must run, and what they add up to.
 - :mod:`~varloop.quantum.grouping`: the terms of an observable that one measurement basis serves.
 - :mod:`~varloop.quantum.problems`: what a run minimises, as observable, costs and ansatz.
 - :mod:`~varloop.quantum.templates`: compiled circuits.
 - :mod:`~varloop.quantum.backends`: what runs a batch.
 - :mod:`~varloop.quantum.pool`: templates, each compiled once.
-- :mod:`~varloop.quantum.samples`, :mod:`~varloop.quantum.readout` and :mod:`~varloop.quantum.estimate`: from
-  measured outcomes to values and variances.
+- :mod:`~varloop.quantum.samples`, :mod:`~varloop.quantum.means`, :mod:`~varloop.quantum.readout` and
+  :mod:`~varloop.quantum.estimate`: from measured outcomes to values and their errors.
 - :mod:`~varloop.quantum.check`: the faults of a spec that need circuits to be seen.
 """

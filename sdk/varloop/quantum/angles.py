@@ -1,8 +1,8 @@
-"""Angles: the linear map from a circuit's parameters to the angles of its gates.
+"""Angles: the map from a circuit's parameters to the angles of its gates, linear wherever it can be.
 
-A parameter may appear in many gates, scaled and summed with others. Derivative rules hold for one angle of
-one gate, so every occurrence gets an angle of its own, and the chain rule through the matrix does the rest.
-Qiskit is imported only to separate a circuit.
+A parameter may appear in many gates, scaled and summed with others, or in any other expression. Derivative rules
+hold for one angle of one gate, so every occurrence gets an angle of its own, and the chain rule does the rest.
+Qiskit is imported only to separate a circuit, and for angles that are curves.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from varloop.errors import CircuitError
+from varloop.quantum.curves import Curves, derivative
 
 if TYPE_CHECKING:
     from qiskit.circuit import (
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
         Qubit,
     )
 
-__all__ = ["MAX_ENTRIES", "Angles", "derivative", "separate"]
+__all__ = ["MAX_ENTRIES", "Angles", "separate"]
 
 MAX_ENTRIES = 1 << 24
 """angles times parameters: 128 MiB of the matrix between them"""
@@ -64,7 +65,7 @@ RULES: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, eq=False)
 class Angles:
-    """``angles = matrix @ parameters + offset``."""
+    """``angles = matrix @ parameters + offset``, but for those that are curves."""
 
     matrix: NDArray[np.float64]
     """shape (n_angles, n_parameters)"""
@@ -72,6 +73,8 @@ class Angles:
     """shape (n_angles,), radians"""
     rules: tuple[str, ...]
     """how to differentiate by each angle: two-term, four-term, or none if no rule is known"""
+    curves: Curves | None = None
+    """the angles that are no linear function of the parameters; their rows of the matrix are 0"""
 
     def bind(self, points: ArrayLike) -> NDArray[np.float64]:
         """Angles of every point: (n, n_parameters) → (n, n_angles).
@@ -85,11 +88,13 @@ class Angles:
                 f"expected (n, {self.matrix.shape[1]})"
             )
         rows: NDArray[np.float64] = points @ self.matrix.T + self.offset
+        if self.curves is not None:
+            rows[:, self.curves.angles] = self.curves.values(points)
         return rows
 
     @property
     def shiftable(self) -> bool:
-        """True if a parameter-shift rule is known for every angle."""
+        """True if parameter-shift gives the gradient: each angle has a rule, and a derivative by its parameters."""
         return "none" not in self.rules
 
     @property
@@ -101,7 +106,10 @@ class Angles:
         plain = np.array([rule == "two-term" for rule in self.rules], dtype=bool)[:, None]
         sound = (self.matrix == 0) | (plain & np.isclose(np.abs(self.matrix), 1))
         seldom = np.count_nonzero(self.matrix, axis=0) <= 1
-        return np.asarray(sound.all(axis=0) & seldom)
+        straight = np.ones(self.matrix.shape[1], dtype=bool)
+        if self.curves is not None:
+            straight[list(self.curves.columns)] = False
+        return np.asarray(sound.all(axis=0) & seldom & straight)
 
     @property
     def n_shifts(self) -> int:
@@ -115,12 +123,27 @@ class Angles:
             rows[k, angle] += shift
         return rows
 
+    def weights(self, point: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Shape (n_parameters, n_shifts): gradient = weights @ f(shifted), by the chain rule through the angles.
+
+        :param point: where the gradient is taken, shape (n_parameters,).
+        :raises CircuitError: an angle has no derivative there.
+        """
+        if self.curves is None:
+            return self._straight
+        slopes = self.matrix.copy()
+        slopes[np.ix_(self.curves.angles, self.curves.columns)] = self.curves.slopes(point)
+        return self._weighted(slopes)
+
     @cached_property
-    def weights(self) -> NDArray[np.float64]:
-        """Shape (n_parameters, n_shifts): gradient = weights @ f(shifted), chain rule included."""
-        weights = np.empty((self.matrix.shape[1], self.n_shifts))
+    def _straight(self) -> NDArray[np.float64]:
+        return self._weighted(self.matrix)
+
+    def _weighted(self, slopes: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The weights if the angles have these derivatives, shape (n_angles, n_parameters)."""
+        weights = np.empty((slopes.shape[1], self.n_shifts))
         for k, (angle, _, weight) in enumerate(self._shifts):
-            weights[:, k] = weight * self.matrix[angle]
+            weights[:, k] = weight * slopes[angle]
         return weights
 
     @property
@@ -133,8 +156,8 @@ def separate(circuit: QuantumCircuit) -> tuple[QuantumCircuit, Angles]:
     """Give every parametrised gate occurrence its own Parameter: ``a[0]``, ``a[1]``, … in the order of the gates.
 
     Parametrised gates without a rule are decomposed until they have one. A parameter that appears where no
-    rule helps (an expression that is not affine, an opaque gate) becomes an angle itself, after the others,
-    with the rule "none". Global phases, name and metadata are dropped: no expectation value depends on them.
+    rule helps (in an opaque gate) becomes an angle itself, after the others, with the rule "none"; so has an angle
+    whose expression has no derivative (a sign). Global phases, name and metadata are dropped: no expectation value depends on them.
 
     :return: the circuit, whose ``parameters`` are in the order of the angles, and the angles, whose
         columns are in the order of the given circuit's ``parameters``.
@@ -145,7 +168,7 @@ def separate(circuit: QuantumCircuit) -> tuple[QuantumCircuit, Angles]:
     from varloop.quantum.circuits import check_size, placeholders
     from varloop.quantum.gates import unfold
 
-    columns = placeholders(circuit)
+    columns, named = placeholders(circuit), list(circuit.parameters)
     circuit = circuit.assign_parameters(dict(zip(circuit.parameters, columns, strict=True)))
     known = set(columns)
     separated = circuit.copy_empty_like(name="separated")
@@ -154,18 +177,23 @@ def separate(circuit: QuantumCircuit) -> tuple[QuantumCircuit, Angles]:
     slots: list[tuple[Operation, int]] = []
     rows: list[NDArray[np.float64]] = []
     rules: list[str] = []
+    curves: dict[int, ParameterExpression] = {}
     for instruction, qubits, clbits in unfold(circuit, _has_rule):
         if instruction.name == "global_phase":
             continue
         operation = instruction.operation
-        affine = _affine(operation, columns)
-        check_size((len(rows) + len(affine)) * len(columns), "angles times parameters", MAX_ENTRIES)
-        gate = operation.to_mutable() if affine else operation
+        found = _expressions(operation)
+        check_size((len(rows) + len(found)) * len(columns), "angles times parameters", MAX_ENTRIES)
+        gate = operation.to_mutable() if found else operation
         gates.append((gate, qubits, clbits))
-        for k, row in affine.items():
+        for k, expression in found.items():
+            row, rule = _row(expression, columns), RULES[gate.name][k]
+            if row is None:
+                curves[len(rows)] = expression
+                rule = rule if _smooth(expression) else "none"
             slots.append((gate, k))
-            rows.append(row)
-            rules.append(RULES[gate.name][k])
+            rows.append(np.zeros(len(columns) + 1) if row is None else row)
+            rules.append(rule)
     names = ParameterVector("a", len(rows))
     for (gate, k), name in zip(slots, names, strict=True):
         gate.params[k] = name
@@ -178,7 +206,13 @@ def separate(circuit: QuantumCircuit) -> tuple[QuantumCircuit, Angles]:
     )
     rows += list(np.eye(len(columns), len(columns) + 1)[opaque])
     table = np.array(rows).reshape(len(rows), len(columns) + 1)
-    return separated, Angles(table[:, :-1].copy(), table[:, -1].copy(), (*rules, *("none" for _ in opaque)))
+    angles = Angles(
+        table[:, :-1].copy(),
+        table[:, -1].copy(),
+        (*rules, *("none" for _ in opaque)),
+        Curves.of(curves, columns, named) if curves else None,
+    )
+    return separated, angles
 
 
 def _has_rule(instruction: CircuitInstruction) -> bool:
@@ -187,33 +221,27 @@ def _has_rule(instruction: CircuitInstruction) -> bool:
     return instruction.is_standard_gate() and instruction.name in RULES
 
 
-def derivative(expression: ParameterExpression, parameter: Parameter) -> ParameterExpression | float | None:
-    """The derivative by a parameter of the expression; None if Qiskit knows none, as of a sign."""
-    try:
-        slope: ParameterExpression | float = expression.gradient(parameter)
-    except RuntimeError:
-        return None
-    return slope
+def _expressions(operation: Operation) -> dict[int, ParameterExpression]:
+    """Those of the operation's arguments that have a rule and parameters."""
+    arguments = {k: operation.params[k] for k in range(len(RULES.get(operation.name, ())))}
+    return {k: each for k, each in arguments.items() if getattr(each, "parameters", None)}
 
 
-def _affine(operation: Operation, columns: Sequence[Parameter]) -> dict[int, NDArray[np.float64]]:
-    """Of each of the operation's arguments that is affine in the parameters: coefficients, then the constant."""
-    rules = RULES.get(operation.name, ())
-    rows = {k: _row(operation.params[k], columns) for k in range(len(rules))}
-    return {k: row for k, row in rows.items() if row is not None}
+def _smooth(expression: ParameterExpression) -> bool:
+    """True if the expression has a derivative by each of its parameters."""
+    return all(derivative(expression, parameter) is not None for parameter in expression.parameters)
 
 
-def _row(argument: object, columns: Sequence[Parameter]) -> NDArray[np.float64] | None:
-    """(n_parameters + 1,) coefficients and constant of an argument; None if it is a number or not affine."""
-    from qiskit.circuit import ParameterExpression
-
-    if not isinstance(argument, ParameterExpression) or not argument.parameters:
-        return None
+def _row(expression: ParameterExpression, columns: Sequence[Parameter]) -> NDArray[np.float64] | None:
+    """(n_parameters + 1,) coefficients and constant of an expression; None if it is not affine."""
     row = np.zeros(len(columns) + 1)
-    for parameter in argument.parameters:
-        slope = derivative(argument, parameter)
+    for parameter in expression.parameters:
+        slope = derivative(expression, parameter)
         if not isinstance(slope, (int, float)):
             return None
         row[parameter.index] = slope
-    row[-1] = argument.bind(dict.fromkeys(argument.parameters, 0.0)).numeric()
+    try:
+        row[-1] = expression.bind(dict.fromkeys(expression.parameters, 0.0)).numeric()
+    except ArithmeticError:  # x² / x is x, but not at 0
+        return None
     return row

@@ -20,7 +20,9 @@ from varloop.spec import RunSpec
 __all__ = ["MAX_SHIFTED", "STEP", "Plan", "choose", "combine", "plan"]
 
 STEP = 0.1
-"""radians, of finite differences and SPSA: small against a gate's period, large against shot noise"""
+"""radians, of finite differences and SPSA with shots: small against a gate's period, large against shot noise"""
+FINE = 2.0**-17
+"""radians, of the same in exact runs: near the cube root of the rounding, where that and the bias are 1e-10 both"""
 
 MAX_SHIFTED = 1 << 26
 """numbers in the rows of a parameter-shift gradient: 512 MiB"""
@@ -37,7 +39,9 @@ class Plan:
     """shape (n_parameters, n_rows): gradient = weights @ row values; None if none was asked for"""
 
 
-def plan(angles: Angles, points: ArrayLike, gradient: str = "none", seed: int = 0) -> Plan:
+def plan(
+    angles: Angles, points: ArrayLike, gradient: str = "none", seed: int = 0, *, exact: bool = False
+) -> Plan:
     """The rows to run for these points; the same arguments give the same plan, bit for bit.
 
     :param points: shape (n_points, n_parameters); the gradient is taken at the first.
@@ -46,12 +50,14 @@ def plan(angles: Angles, points: ArrayLike, gradient: str = "none", seed: int = 
         - none: only the points.
         - parameter-shift: exact for any number of appearances of a parameter; 2 or 4 rows per angle
           (formulas: :data:`varloop.quantum.angles.SHIFTS`).
-        - finite-difference: central, 2 rows per parameter, relative bias about (m·STEP)²/6 for a parameter
+        - finite-difference: central, 2 rows per parameter, relative bias about (m·step)²/6 for a parameter
           that appears m times.
-        - spsa: one random direction of ±1, 2 rows in all; unbiased up to O(STEP²) only in the mean over
+        - spsa: one random direction of ±1, 2 rows in all; unbiased up to O(step²) only in the mean over
           directions (Spall, IEEE Trans. Autom. Control 37, 332 (1992)).
     :param seed: of the direction; only spsa uses it.
-    :raises CircuitError: points of another shape, or parameter-shift where an angle has no rule.
+    :param exact: the rows' values will have no shot noise: the step is FINE, not STEP.
+    :raises CircuitError: points of another shape, parameter-shift where an angle has no rule, or an angle that has
+        no value or derivative where it is needed.
     """
     points = np.asarray(points, dtype=np.float64)
     base = angles.bind(points)
@@ -62,9 +68,9 @@ def plan(angles: Angles, points: ArrayLike, gradient: str = "none", seed: int = 
     if gradient == "parameter-shift":
         if not angles.shiftable:
             raise CircuitError(_unshiftable(angles))
-        weights, shifted = angles.weights, angles.shifted(base[0])
+        weights, shifted = angles.weights(points[0]), angles.shifted(base[0])
     else:
-        steps, weights = _steps(gradient, points.shape[1], seed)
+        steps, weights = _steps(gradient, points.shape[1], seed, FINE if exact else STEP)
         shifted = angles.bind(points[0] + steps)
     padded = np.zeros((weights.shape[0], len(base) + len(shifted)))
     padded[:, len(base) :] = weights
@@ -138,7 +144,9 @@ def choose(spec: RunSpec, needs_gradient: bool, angles: Angles) -> str:
     return gradient
 
 
-def _steps(gradient: str, n_parameters: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _steps(
+    gradient: str, n_parameters: int, seed: int, step: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Steps (n_steps, n_parameters) from the point, and weights (n_parameters, n_steps) of the values."""
     if gradient == "finite-difference":
         directions: NDArray[np.float64] = np.eye(n_parameters)
@@ -150,13 +158,13 @@ def _steps(gradient: str, n_parameters: int, seed: int) -> tuple[NDArray[np.floa
             f"unknown gradient {gradient!r}: expected none, parameter-shift, finite-difference or spsa"
         )
     both = np.concatenate((directions, -directions))
-    return STEP * both, np.divide(both.T, 2 * STEP)
+    return step * both, np.divide(both.T, 2 * step)
 
 
 def _unshiftable(angles: Angles) -> str:
     count = angles.rules.count("none")
     return (
         f"parameter-shift needs a shift rule for every angle; {count} of {len(angles.rules)} have none "
-        "(a parameter in an expression that is not affine, or in an opaque gate): expected auto, "
+        "(a parameter in an expression without a derivative, or in an opaque gate): expected auto, "
         "finite-difference or spsa"
     )

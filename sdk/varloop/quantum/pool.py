@@ -121,7 +121,7 @@ def _draft(spec: RunSpec, backend: Backend, load: Load) -> tuple[str, Callable[[
         raise CircuitError("the observable is a constant: there is nothing to measure")
     written = to_qpy(problems.ansatz(spec, load))
     depends = {
-        "format": 2,
+        "format": 3,
         "circuit": hashlib.sha256(written).hexdigest(),
         "bases": bases,
         "mode": mode,

@@ -16,6 +16,7 @@ import numpy as np
 from varloop.errors import CircuitError, CorruptObject
 from varloop.quantum.angles import MAX_ENTRIES, SHIFTS, Angles
 from varloop.quantum.circuits import check_size, from_qpy
+from varloop.quantum.curves import Curves
 from varloop.quantum.grouping import Group
 from varloop.quantum.objective import Mode, Objective
 
@@ -54,6 +55,11 @@ class Template:
         return len(self.layout)
 
     @property
+    def exact(self) -> bool:
+        """True if rows have no shots."""
+        return self.mode != "counts"
+
+    @property
     def groups(self) -> tuple[Group, ...]:
         """Terms that each circuit measures; none if nothing is measured."""
         return self.objective.groups if self.bases else ()
@@ -86,6 +92,7 @@ class Template:
             matrix=list(zip(rows.tolist(), cols.tolist(), values.tolist(), strict=True)),
             offset=self.angles.offset.tolist(),
             rules=self.angles.rules,
+            curves=self.angles.curves,
             bases=self.bases,
         )
         return msgspec.msgpack.encode(stored)
@@ -127,7 +134,8 @@ class _Stored(msgspec.Struct, forbid_unknown_fields=True):
     offset: list[float]
     rules: tuple[str, ...]
     bases: tuple[str, ...]
-    format: Literal[1] = 1
+    curves: Curves | None = None
+    format: Literal[3] = 3
 
     def angles(self) -> Angles:
         """The angles, if the sizes told are those of what is there.
@@ -145,4 +153,9 @@ class _Stored(msgspec.Struct, forbid_unknown_fields=True):
             if not (0 <= row < rows and 0 <= column < columns):
                 raise CircuitError(f"entry ({row}, {column}) of a matrix of shape {self.shape}")
             matrix[row, column] = value
-        return Angles(matrix, np.array(self.offset), self.rules)
+        curves = self.curves
+        if curves and not (
+            set(curves.angles) <= set(range(rows)) and set(curves.columns) <= set(range(columns))
+        ):
+            raise CircuitError(f"curves of angles {curves.angles} and columns {curves.columns}")
+        return Angles(matrix, np.array(self.offset), self.rules, curves)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from varloop.errors import CircuitError
-from varloop.quantum.angles import derivative
+from varloop.quantum.curves import derivative
 
 if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
