@@ -34,6 +34,7 @@ from qiskit.primitives import BackendEstimatorV2
 from qiskit.quantum_info import SparsePauliOp
 from qiskit_aer import AerSimulator
 from qiskit_aer.primitives import EstimatorV2
+from scipy.optimize import minimize
 
 import varloop
 from varloop import objective
@@ -54,22 +55,28 @@ class Case:
     observable: SparsePauliOp
     gradient: bool
     shots: int | None
+    cobyla: bool = False
+    """SciPy's COBYLA instead of SPSA"""
 
     @property
     def title(self) -> str:
-        return f"{self.name} {'E+grad' if self.gradient else 'E'} {self.shots or 'exact'}"
+        what = "E+grad" if self.gradient else "E by COBYLA" if self.cobyla else "E"
+        return f"{self.name} {what} {self.shots or 'exact'}"
 
     @property
     def spec(self) -> dict[str, object]:
-        """What varloop is asked: gradient descent with parameter shift, or SPSA with two points."""
+        """What varloop is asked: gradient descent with parameter shift, SPSA with two points, or COBYLA with one."""
         options = {"learning_rate": 0.05}
         if not self.gradient:
             options |= {"perturbation": 0.1}
+        if self.cobyla:
+            options = {"first_step": 0.2, "tolerance": 1e-9}
         return {
             "circuit": self.circuit,
             "observable": self.observable,
             "optimizer": varloop.OptimizerSpec(
-                name="gradient-descent" if self.gradient else "spsa", options=options
+                name="gradient-descent" if self.gradient else "cobyla" if self.cobyla else "spsa",
+                options=options,
             ),
             "shots": self.shots,
             "seed": SEED,
@@ -255,8 +262,11 @@ def usual(case: Case, sampled: bool) -> Callable[[Array], Array]:
     return energies
 
 
-def by_hand(case: Case, energies: Callable[[Array], Array], iterations: int) -> Iterator[None]:
-    """The optimizer's steps by hand, as tight as NumPy allows."""
+def by_hand(case: Case, energies: Callable[[Array], Array], iterations: int) -> Iterator[float | None]:
+    """The optimizer's steps by hand, as tight as NumPy allows; SciPy's own call for COBYLA."""
+    if case.cobyla:
+        yield from by_scipy(case, energies, iterations)
+        return
     x = start(case.circuit)
     rng = np.random.default_rng(SEED)
     n, shift = len(x), np.pi / 2
@@ -276,15 +286,28 @@ def by_hand(case: Case, energies: Callable[[Array], Array], iterations: int) -> 
     yield
 
 
+def by_scipy(case: Case, energies: Callable[[Array], Array], iterations: int) -> Iterator[float]:
+    """When SciPy's COBYLA asked for each value, in one call."""
+    marks: list[float] = []
+
+    def value(x: Array) -> float:
+        marks.append(time.perf_counter())
+        return float(energies(x[None])[0])
+
+    limits = {"rhobeg": 0.2, "maxiter": iterations}
+    minimize(value, start(case.circuit), method="COBYLA", tol=1e-9, options=limits)
+    yield from marks
+
+
 # ---------------------------------------------------------------- measuring
 
 
-def median_iteration(iterations: Iterator[None], most_seconds: float) -> float:
-    """Median seconds between two yields; the first iterations, which warm up, are left out."""
+def median_iteration(iterations: Iterator[float | None], most_seconds: float) -> float:
+    """Median seconds between two yields, or the times that they tell; the first iterations, which warm up, are left out."""
     marks = []
     end = time.perf_counter() + most_seconds
-    for _ in iterations:
-        marks.append(time.perf_counter())
+    for told in iterations:
+        marks.append(time.perf_counter() if told is None else told)
         if marks[-1] > end:
             break
     steps = [b - a for a, b in itertools.pairwise(marks)]
@@ -329,7 +352,8 @@ def measure(case: Case, rounds: int, iterations: int) -> Row:
         inside = Inside()
         ours = median_iteration(by_varloop(case, client, iterations, inside), 60)
         best = median_iteration(by_hand(case, hand, iterations), 60)
-        theirs = median_iteration(by_hand(case, people, min(iterations, 8)), 20)
+        few = iterations if case.cobyla else min(iterations, 8)
+        theirs = median_iteration(by_hand(case, people, few), 20)
         row.to_tight.append(ours / best)
         row.from_usual.append(theirs / ours)
         if case.shots:
@@ -363,12 +387,16 @@ def main() -> None:
         "| --- | --- | --- | --- | --- | --- |",
     ]
     print("\n".join(table))
-    for (name, circuit, observable), gradient, shots in itertools.product(
-        problems, (False, True), (None, 1024)
-    ):
-        case = Case(name, circuit, observable, gradient, shots)
-        heavy = name.startswith("TFIM") and gradient
-        table.append(measure(case, options.rounds, 12 if heavy else options.iterations).text())
+    cases = [
+        Case(name, circuit, observable, gradient, shots)
+        for (name, circuit, observable), gradient, shots in itertools.product(
+            problems, (False, True), (None, 1024)
+        )
+    ]
+    for case in [*cases, Case(*problems[0], gradient=False, shots=None, cobyla=True)]:
+        heavy = case.name.startswith("TFIM") and case.gradient
+        iterations = 12 if heavy else 100 if case.cobyla else options.iterations
+        table.append(measure(case, options.rounds, iterations).text())
         print(table[-1], flush=True)
     about = (
         f"Median (range) over {options.rounds} rounds. `import varloop`: {spread([1e3 * s for s in import_seconds()])} ms, "

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import base64
 import itertools
 import math
+import os
+import threading
+import warnings
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -11,7 +16,7 @@ from optimizers.landscape import drive, landscape, measured
 from optimizers.optimizer_contract import X0, OptimizerContract
 from varloop.errors import PermanentError
 from varloop.evaluation import Evaluation
-from varloop.optimizers import Optimizer, State
+from varloop.optimizers import Optimizer, State, replay
 from varloop.optimizers.replay import Minimize, Replay
 
 STRAYED = "not deterministic: on replay it is at another point than recorded in its evaluation"
@@ -255,4 +260,101 @@ def test_a_minimizer_cannot_change_what_is_recorded() -> None:
 
     assert len(steps) == 4
     assert steps[0][0].points == [X0]
-    assert steps[-1][1]["gradients"][0] == measured(steps[0][0]).gradient
+    assert replay._numbers(steps[-1][1]["gradients"])[: len(X0)].tolist() == measured(steps[0][0]).gradient
+
+
+# ------------------------------------------------------------------ suspended calls
+
+
+class Counted:
+    """Pattern search that counts its runs."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+
+    def __call__(self, fun: Minimize, x0: Any) -> Any:
+        """One more run."""
+        self.runs += 1
+        return pattern_search(fun, x0)
+
+
+def waiting() -> list[threading.Thread]:
+    """Threads in which minimizers wait."""
+    return [thread for thread in threading.enumerate() if thread.name == "varloop-minimizer"]
+
+
+def test_a_minimizer_is_run_once_in_a_process() -> None:
+    """With a key its call waits for the next value; the states are those of running it anew each time."""
+    kept, anew = Counted(), Counted()
+    found = list(drive(Replay(kept, key="k"), Replay(kept, key="k").start(X0), 30))
+    expected = list(drive(Replay(anew), Replay(anew).start(X0), 30))
+
+    assert repr(found) == repr(expected)
+    assert (kept.runs, anew.runs) == (1, 31)
+
+
+def test_a_process_that_has_not_the_call_runs_it_anew() -> None:
+    """After any iteration the run goes on elsewhere, from its state alone, to the same states."""
+    optimizer = Replay(pattern_search, key="k")
+    straight = list(drive(optimizer, optimizer.start(X0), 20))
+    for at in (1, 7, 19):
+        replay.release()
+        state = msgspec.json.decode(msgspec.json.encode(straight[at - 1][1]))
+        assert repr(list(drive(optimizer, state, 20 - at))) == repr(straight[at:])
+
+
+def test_a_value_may_be_told_twice() -> None:
+    """Telling leaves the old state as it was, though the call that waited for the value has gone on."""
+    optimizer = Replay(pattern_search, key="k")
+    state = after(optimizer, 5)
+    ask = optimizer.ask(state)
+    assert ask is not None
+
+    assert optimizer.tell(state, measured(ask)) == optimizer.tell(state, measured(ask))
+
+
+def test_no_more_calls_wait_than_there_is_room_for() -> None:
+    """The one that has waited longest ends; a run that returns or fails leaves none."""
+    replay.release()
+    optimizer = Replay(pattern_search, key="k")
+    states = [optimizer.start([float(k), 0.0, 0.0]) for k in range(replay._Suspended.CAPACITY + 5)]
+    assert len(waiting()) == replay._Suspended.CAPACITY
+
+    for state in (states[0], states[-1]):
+        ask = optimizer.ask(state)
+        assert ask is not None
+        optimizer.tell(state, measured(ask))
+    assert len(waiting()) == replay._Suspended.CAPACITY
+    replay.release()
+    assert waiting() == []
+
+    *_, (_, last) = drive(optimizer, optimizer.start(X0), 1000)
+    assert last["next"] is None
+    assert waiting() == []
+
+
+def test_a_forked_child_runs_the_minimizer_itself() -> None:
+    """No thread of the parent lives in it, and it does not wait for one."""
+    optimizer = Replay(pattern_search, key="k")
+    state = after(optimizer, 5)
+    ask = optimizer.ask(state)
+    assert ask is not None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: forking with threads
+        child = os.fork()
+    if child == 0:
+        optimizer.tell(state, measured(ask))
+        os._exit(0)
+
+    assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize("sizes", [[], [8], [8, 8], [3, 5, 16, 1]])
+def test_bits_grow_by_bits(sizes: list[int]) -> None:
+    """Base64 that is made longer is that of all bytes together."""
+    text, whole = "", b""
+    for size in sizes:
+        more = bytes(range(size))
+        text, whole = replay._longer(text, more), whole + more
+
+    assert text == base64.b64encode(whole).decode()

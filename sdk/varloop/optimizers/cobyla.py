@@ -3,8 +3,8 @@
 M. J. D. Powell, *A direct search optimization method that models the objective and constraint functions by
 linear interpolation*, 1994.
 
-SciPy's code is Python since 1.16: the replay takes just under a millisecond per recorded value, so some 0.1 s in
-the 100th iteration.
+SciPy's code is Python since 1.16: a process that takes over a run replays it in just under a millisecond per recorded
+value, once.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Options(_options.Options, frozen=True):
 
 def create(options: Options, seed: int) -> Replay:
     """COBYLA uses no randomness; the seed changes nothing."""
-    return Replay(partial(_minimize, options), name="cobyla")
+    return Replay(partial(_minimize, options), name="cobyla", key=options)
 
 
 def _minimize(options: Options, fun: Minimize, x0: Any) -> Any:

@@ -3,7 +3,7 @@
 R. H. Byrd, P. Lu, J. Nocedal, C. Zhu, *A Limited Memory Algorithm for Bound Constrained Optimization*, SIAM
 Journal on Scientific Computing 16 (1995) 1190. Its line search expects exact values: not for shot noise.
 
-The replay takes some 0.02 ms per recorded value. On a busy machine set OPENBLAS_NUM_THREADS=1: the solves are tiny,
+A process that takes over a run replays it in some 0.02 ms per recorded value, once. On a busy machine set OPENBLAS_NUM_THREADS=1: the solves are tiny,
 and waiting for threads makes them a hundred times slower.
 """
 
@@ -33,7 +33,7 @@ class Options(_options.Options, frozen=True):
 
 def create(options: Options, seed: int) -> Replay:
     """L-BFGS-B uses no randomness; the seed changes nothing."""
-    return Replay(partial(_minimize, options), gradient=True, name="l-bfgs-b")
+    return Replay(partial(_minimize, options), gradient=True, name="l-bfgs-b", key=options)
 
 
 def _minimize(options: Options, fun: Minimize, x0: Any, jac: Minimize) -> Any:
