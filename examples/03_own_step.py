@@ -5,10 +5,7 @@ CVaR objective: P. Barkoutsos et al., Quantum 4, 256 (2020).
 
 import varloop
 from varloop.events import CircuitExecuted, Event, ObjectiveEvaluated
-from varloop.objective import objective
-from varloop.quantum.means import cvar
-from varloop.quantum.problems import bounds, costs
-from varloop.quantum.samples import cell
+from varloop.objective import bounds, cell, costs, cvar, objective
 
 app = varloop.App("cvar")
 TAIL = 0.1

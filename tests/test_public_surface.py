@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +25,37 @@ def test_every_listed_name_is_there(name: str) -> None:
     value = getattr(varloop, name)
 
     assert name == "__version__" or value.__module__.startswith("varloop.")
+
+
+ROOT = Path(__file__).parents[1]
+PUBLIC = {"varloop", *re.findall(r":mod:`([\w.]+)`", varloop.__doc__ or "")}
+SHOWN = [
+    *sorted((ROOT / "examples").glob("*.py")),
+    *sorted((ROOT / "sdk/varloop/cli/scaffold").glob("*.py.in")),
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+
+
+def imported(text: str) -> Iterator[tuple[str, str]]:
+    """Modules of varloop that a program imports, each with the names it takes from them."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            yield from ((each.name, "") for each in node.names if each.name.startswith("varloop"))
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("varloop"):
+            yield from ((node.module or "", each.name) for each in node.names)
+
+
+@pytest.mark.parametrize("path", SHOWN, ids=lambda path: path.name)
+def test_what_is_shown_to_people_is_public(path: Path) -> None:
+    """Examples, the scaffold of a new project and the pages import nothing that the door does not list."""
+    text = path.read_text("utf-8")
+    programs = [text] if path.suffix != ".md" else re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+    for program in programs:
+        for module, name in imported(program):
+            assert module in PUBLIC
+            assert not name or name in import_module(module).__all__, f"{module}.{name}"
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -1,7 +1,12 @@
 """varloop: variational quantum algorithms as event-driven functions.
 
-Everything public is here, in :mod:`varloop.events`, :mod:`varloop.spec`, :mod:`varloop.errors` and
-:mod:`varloop.testing`. Importing ``varloop`` loads none of it; a name is loaded when first used.
+Everything public is here, and in the ``__all__`` of these modules:
+
+- :mod:`varloop.events`, :mod:`varloop.spec`, :mod:`varloop.errors`: what travels, what defines a run, what may go wrong
+- :mod:`varloop.objective`: for a postprocess step of your own
+- :mod:`varloop.testing`: to try your own steps with every fault on demand
+
+Importing ``varloop`` loads none of it; a name is loaded when first used.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ if TYPE_CHECKING:
         EventError,
         PermanentError,
         RunEnded,
+        RunTimeout,
         SpecError,
         TemporaryError,
         UnknownRun,
@@ -46,6 +52,7 @@ _HOMES = {
         "EventError",
         "PermanentError",
         "RunEnded",
+        "RunTimeout",
         "SpecError",
         "TemporaryError",
         "UnknownRun",
@@ -79,6 +86,7 @@ __all__ = [
     "Run",
     "RunEnded",
     "RunSpec",
+    "RunTimeout",
     "SpecError",
     "TemporaryError",
     "UnknownRun",

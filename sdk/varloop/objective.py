@@ -1,4 +1,8 @@
-"""From the measured rows of one batch to the objective at its points: what a postprocess step does."""
+"""From the measured rows of one batch to the objective at its points: what a postprocess step does.
+
+A step of your own takes the outcomes of each row (``cell``) with the costs of its problem (``costs``, ``bounds``), makes
+a value and its variance of them (``mean``, ``cvar`` or its own), and hands those of all rows to ``objective``.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 from varloop.events import CircuitExecuted, ObjectiveEvaluated, Solution
 from varloop.quantum.estimate import best_solution, estimate
 from varloop.quantum.gradients import combine, plan
-from varloop.quantum.problems import is_binary
+from varloop.quantum.means import cvar, mean
+from varloop.quantum.problems import bounds, costs, is_binary
+from varloop.quantum.samples import cell
 from varloop.quantum.templates import Template
 from varloop.spec import RunSpec
 
-__all__ = ["evaluate", "objective"]
+__all__ = ["bounds", "cell", "costs", "cvar", "evaluate", "mean", "objective"]
 
 
 def evaluate(executed: CircuitExecuted, template: Template, spec: RunSpec, seed: int) -> ObjectiveEvaluated:
