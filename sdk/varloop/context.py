@@ -16,7 +16,7 @@ from varloop.journal import Journal, Record, memory_digest, write_record
 from varloop.progress import Iteration
 from varloop.spec import RunSpec, parse
 from varloop.store import Store
-from varloop.store.layout import step_key, submitted_key
+from varloop.store.layout import index_key, step_key, submitted_key
 from varloop.support.cache import LruCache
 from varloop.support.clock import Clock, SystemClock
 from varloop.wire.claims import Claims
@@ -90,9 +90,12 @@ class Resources:
         """
         if not event.time:
             event = msgspec.structs.replace(event, time=round(self.clock.now(), 6))
-        if self.store.create(submitted_key(event.run), to_json(event)):
-            return event
-        return self.check_free(event)
+        if not self.store.create(submitted_key(event.run), to_json(event)):
+            event = self.check_free(event)
+        self.store.create(
+            index_key(event.time, event.run), b""
+        )  # each time: whoever came first may have died here
+        return event
 
     def check_free(self, event: Event[RunSubmitted]) -> Event[RunSubmitted]:
         """Look whether a submission can be registered, or is.

@@ -338,7 +338,7 @@ class Claim(Body, frozen=True, kw_only=True):
     of: str
     """CloudEvents type of the body"""
     ref: str
-    """store key, ``objects/<sha256>``"""
+    """store key, ``runs/<run>/objects/<sha256>``"""
 
 
 def event_id(

@@ -311,4 +311,4 @@ def test_probes_need_a_port(cluster: Cluster, probes: str) -> None:
 
 def test_gc_says_what_it_would_do(tmp_path: object) -> None:
     """An empty store has nothing to remove."""
-    assert program("gc", "--store", str(tmp_path)).stdout == "would remove 0 runs, 0 objects\n"
+    assert program("gc", "--store", str(tmp_path)).stdout == "would remove 0 runs and 0 other objects\n"

@@ -17,6 +17,8 @@ from varloop.context import Resources
 from varloop.errors import UnknownRun
 from varloop.runs import RunState
 from varloop.runs.follow import LOOK
+from varloop.store import open_store
+from varloop.store.layout import index_key
 from varloop.store.memory import MemoryStore
 from varloop.testing import FakeClock
 
@@ -106,6 +108,7 @@ def test_a_damaged_run_hides_no_other(program: Program) -> None:
     damaged = program.folder / ".varloop/runs/later/submitted"
     damaged.parent.mkdir()
     damaged.write_text("junk")
+    open_store(str(program.folder / ".varloop")).put(index_key(0.0, "later"), b"")
 
     lines = program("runs").stdout.splitlines()
     assert [line.split()[:2] for line in lines[1:]] == [["mine", "completed"], ["later", "unreadable"]]

@@ -143,7 +143,7 @@ def test_a_large_submission_is_the_same_in_both_forms() -> None:
     store = MemoryStore()
     first = resources(store)
     inline = submission(notes="x" * LIMIT)
-    claimed = msgspec.structs.replace(inline, data=first.claims.deposit(inline.data)[0])
+    claimed = msgspec.structs.replace(inline, data=first.claims.deposit(inline.data, inline.run)[0])
 
     first.register(claimed)
     resources(store).register(inline)

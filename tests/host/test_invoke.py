@@ -503,7 +503,7 @@ def test_a_store_that_fails_while_a_run_is_failed() -> None:
     store = FlakyStore(lambda n: False)
     host = invoker(Toy().app, store=store)
     host.invoke(SUBMITTED)
-    lost = own(Claim(of=CircuitExecuted.type, ref="objects/" + "0" * 64))
+    lost = own(Claim(of=CircuitExecuted.type, ref="runs/r/objects/" + "0" * 64))
 
     for operation in (1, 2, 3):
         store.operations, store.fails = 0, lambda n, k=operation: n == k
@@ -526,7 +526,7 @@ def test_a_lost_object_of_ours_ends_the_run(damage: str) -> None:
     store = MemoryStore()
     host = invoker(Toy().app, store=store)
     host.invoke(SUBMITTED)
-    ref = "objects/" + "0" * 64
+    ref = "runs/r/objects/" + "0" * 64
     if damage == "altered":
         store.put(ref, b"{}")
     failed = failure(host.invoke(own(Claim(of=CircuitExecuted.type, ref=ref))))
@@ -540,7 +540,7 @@ def test_a_foreign_claim_on_nothing_is_dead() -> None:
     host = invoker(Toy().app)
     host.invoke(SUBMITTED)
     event = msgspec.structs.replace(
-        own(Claim(of=CancelRequested.type, ref="objects/" + "0" * 64)), source="elsewhere"
+        own(Claim(of=CancelRequested.type, ref="runs/r/objects/" + "0" * 64)), source="elsewhere"
     )
     outcome = host.invoke(event)
 
@@ -566,7 +566,9 @@ def test_what_functions_emit_is_taken_from_functions_alone() -> None:
     assert toy.calls == called
 
 
-@pytest.mark.parametrize("ref", ["runs/r/submitted", "objects/../runs/r/submitted", "", "objects/"])
+@pytest.mark.parametrize(
+    "ref", ["runs/r/submitted", "runs/r/objects/../submitted", "", "runs/s/objects/" + "0" * 64]
+)
 def test_a_claim_reads_only_objects(ref: str) -> None:
     """A claim cannot be used to read anything but objects."""
     host = invoker(Toy().app)
@@ -749,7 +751,7 @@ def test_large_bodies_are_deposited() -> None:
     toy, store = Toy(), MemoryStore()
     host = invoker(toy.app, store=store)
     large = submission(notes="x" * 40_000)
-    body, encoded = host.resources.claims.deposit(large.data)
+    body, encoded = host.resources.claims.deposit(large.data, large.run)
     event = msgspec.structs.replace(large, data=body, encoded=encoded)
 
     assert isinstance(body, Claim)

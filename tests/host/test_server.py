@@ -19,6 +19,7 @@ from varloop.events import CancelRequested, Event, RunSubmitted
 from varloop.host import Invoker, load_pipelines
 from varloop.host.server.service import Service
 from varloop.store.folder import FolderStore
+from varloop.store.layout import index_key
 from varloop.store.memory import MemoryStore
 from varloop.support.clock import SystemClock
 from varloop.wire.codec import BATCH, MAX_BYTES, STRUCTURED, to_json
@@ -261,7 +262,7 @@ def test_what_cannot_be_delivered_holds_up_nobody_else(
 def test_a_broken_object_does_not_keep_a_server_from_starting(tmp_path: Path) -> None:
     """A corrupt inbox or run is left alone, and the server does its work."""
     store = FolderStore(tmp_path)
-    for key in ("inbox/x", "runs/broken/submitted"):
+    for key in ("inbox/x", "runs/broken/submitted", index_key(0.0, "broken")):
         store.put(key, b"nonsense")
 
     with serving(store) as server:

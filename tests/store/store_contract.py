@@ -143,14 +143,25 @@ class StoreContract(ABC):
                 with pytest.raises(CorruptObject, match="object a "):
                     read("a")
 
-    def test_objects_by_content_are_stored_once(self, store: Store) -> None:
-        """put_object is idempotent and gives different bytes different keys."""
-        key = store.put_object(b"1")
+    def test_keys_after_another(self, store: Store) -> None:
+        """A listing may begin behind any key, whether or not there is such a one."""
+        for key in ("a/1", "a/2", "a/3", "b/1"):
+            store.put(key, b"1")
 
-        assert store.put_object(b"1") == key
-        assert store.put_object(b"2") != key
-        assert store.get(key) == b"1"
-        assert len(list(store.keys("objects/"))) == 2
+        assert list(store.keys("a/", after="a/1")) == ["a/2", "a/3"]
+        assert list(store.keys("a/", after="a/22")) == ["a/3"]
+        assert list(store.keys(after="a/3")) == ["b/1"]
+        assert list(store.keys("a/", after="a/3")) == []
+
+    def test_folders_are_listed_once(self, store: Store) -> None:
+        """Only what holds something further down, in order."""
+        for key in ("runs/b/1", "runs/a/x/y", "runs/a/z", "runs/file", "other/c/1", "runs-2/d/1"):
+            store.put(key, b"1")
+
+        assert list(store.folders("runs/")) == ["a", "b"]
+        store.delete("runs/b/1")
+        assert list(store.folders("runs/")) == ["a"]
+        assert list(store.folders("none/")) == []
 
     def test_one_thread_wins(self, store: Store) -> None:
         """Of many threads that create one key at once exactly one is told that it did, and its bytes stay."""

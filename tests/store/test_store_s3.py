@@ -199,6 +199,7 @@ def test_asks_for_encryption(server: Server) -> None:
         ("s3://bucket#x", "not an S3 store"),
         ("s3://bucket?endpoint=host:9000", "http://host:port"),
         ("s3://bucket?endpoint=http://host:port", "http://host:port"),
+        ("s3://bucket?endpoint=http://host/minio", "or a path"),
     ],
 )
 def test_a_bad_url_is_a_usage_error(url: str, words: str) -> None:
@@ -274,3 +275,30 @@ def test_an_absent_object_is_no_outage() -> None:
     error = S3Error(response, "NoSuchKey", "gone", None, None, None)
 
     assert isinstance(translate("s3://bucket", error), PermanentError)
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "host"),
+    [
+        ("", {}, "s3.us-east-1.amazonaws.com"),
+        ("?region=eu-central-1", {}, "s3.eu-central-1.amazonaws.com"),
+        ("", {"AWS_REGION": "eu-west-3"}, "s3.eu-west-3.amazonaws.com"),
+        ("?region=cn-north-1", {}, "s3.cn-north-1.amazonaws.com.cn"),
+        ("?region=eu-central-1", {"AWS_ENDPOINT_URL_S3": "https://here:9"}, "here:9"),
+        (
+            "?region=eu-central-1&endpoint=http://there:9",
+            {"AWS_ENDPOINT_URL_S3": "https://here:9"},
+            "there:9",
+        ),
+    ],
+)
+def test_reads_and_writes_go_to_the_same_host(
+    monkeypatch: pytest.MonkeyPatch, options: str, environment: dict[str, str], host: str
+) -> None:
+    """Of AWS that of the bucket's region, which no other serves."""
+    monkeypatch.setattr(S3Store, "_probe", lambda store: None)
+    store = S3Store(f"s3://bucket{options}", {**ENVIRONMENT, **environment})
+    store.close()
+
+    assert store._connections._address[0] == host.partition(":")[0]
+    assert store._client._base_url.build(method="GET", region=store._region).netloc == host

@@ -24,14 +24,14 @@ def test_a_small_body_travels_itself() -> None:
     fits = CancelRequested(reason="x" * (LIMIT - len(encode_body(CancelRequested()))))
 
     assert len(encode_body(fits)) == LIMIT
-    assert Claims(store).deposit(fits) == (fits, encode_body(fits))
+    assert Claims(store).deposit(fits, "r") == (fits, encode_body(fits))
     assert list(store.keys()) == []
 
 
 def test_a_large_body_is_deposited() -> None:
     """A larger body becomes a claim, and the event with it is small."""
     store = MemoryStore()
-    claim, data = Claims(store).deposit(LARGE)
+    claim, data = Claims(store).deposit(LARGE, "r")
 
     assert isinstance(claim, Claim)
     assert (claim.of, claim.ref) == (LARGE.type, next(store.keys()))
@@ -43,7 +43,7 @@ def test_a_large_body_is_deposited() -> None:
 def test_anybody_redeems_it() -> None:
     """Another process gets the same body from the event as it came over the wire."""
     store = MemoryStore()
-    claim, _ = Claims(store).deposit(LARGE)
+    claim, _ = Claims(store).deposit(LARGE, "r")
 
     assert Claims(store).redeem(from_json(to_json(carrying(claim)))) == LARGE
 
@@ -52,7 +52,7 @@ def test_the_same_body_is_one_object() -> None:
     """Depositing a body twice stores it once."""
     store = MemoryStore()
 
-    assert Claims(store).deposit(LARGE) == Claims(store).deposit(LARGE)
+    assert Claims(store).deposit(LARGE, "r") == Claims(store).deposit(LARGE, "r")
     assert len(list(store.keys())) == 1
 
 
@@ -60,12 +60,12 @@ def test_what_is_at_hand_is_not_fetched() -> None:
     """What was just deposited or redeemed here costs no read, and the oldest is forgotten."""
     store = FlakyStore(lambda n: False)
     claims = Claims(store, capacity=1)
-    first, _ = claims.deposit(LARGE)
+    first, _ = claims.deposit(LARGE, "r")
     spent = store.operations
 
     assert claims.redeem(carrying(first)) == LARGE
     assert store.operations == spent
-    claims.deposit(CancelRequested(reason="y" * LIMIT))
+    claims.deposit(CancelRequested(reason="y" * LIMIT), "r")
     assert claims.redeem(carrying(first)) == LARGE
     assert store.operations == spent + 2
 
@@ -77,27 +77,27 @@ def test_a_body_that_travelled_itself() -> None:
 
 def test_a_claim_on_nothing() -> None:
     """If the object is gone, the error says which."""
-    with pytest.raises(MissingObject, match="has no object objects/1234"):
-        Claims(MemoryStore()).redeem(carrying(Claim(of=LARGE.type, ref="objects/1234")))
+    with pytest.raises(MissingObject, match="has no object runs/r/objects/1234"):
+        Claims(MemoryStore()).redeem(carrying(Claim(of=LARGE.type, ref="runs/r/objects/1234")))
 
 
 def test_a_claim_on_something_else() -> None:
     """A claim cannot be used to read what is no object, nor an object under another's name."""
     store = MemoryStore()
     store.put("runs/r/submitted", b"{}")
-    store.put("objects/1234", b"{}")
+    store.put("runs/r/objects/1234", b"{}")
 
     with pytest.raises(SchemaError, match="run r: 'runs/r/submitted' is not a reference"):
         Claims(store).redeem(carrying(Claim(of=LARGE.type, ref="runs/r/submitted")))
-    with pytest.raises(CorruptObject, match="run r: object objects/1234 does not match its name"):
-        Claims(store).redeem(carrying(Claim(of=LARGE.type, ref="objects/1234")))
+    with pytest.raises(CorruptObject, match="run r: object runs/r/objects/1234 does not match its name"):
+        Claims(store).redeem(carrying(Claim(of=LARGE.type, ref="runs/r/objects/1234")))
 
 
 def test_a_claim_of_another_type() -> None:
     """An object that does not fit the claimed type is refused, even when it is at hand as another."""
     store = MemoryStore()
     claims = Claims(store)
-    claim, _ = claims.deposit(LARGE)
+    claim, _ = claims.deposit(LARGE, "r")
     assert isinstance(claim, Claim)
 
     for of in ("dev.varloop.run.completed", "dev.varloop.run.unknown"):

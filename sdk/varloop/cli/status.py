@@ -54,20 +54,39 @@ def status_command(run: str, server: str | None, store: str, as_json: bool) -> N
 
 
 @click.command("runs")
+@click.option(
+    "--limit", default=100, show_default=True, type=click.IntRange(1), help="The most that are listed."
+)
+@click.option(
+    "--state", default="", metavar="STATE", help="Only those: running, completed, failed, cancelled."
+)
+@click.option("--before", default="", metavar="RUN", help="Only those submitted before this one.")
 @common.at_option
 @common.store_option
 @common.json_option
-def runs_command(server: str | None, store: str, as_json: bool) -> None:
-    """All runs, the newest first."""
-    states = _states(server, store)
+def runs_command(
+    *, limit: int, state: str, before: str, server: str | None, store: str, as_json: bool
+) -> None:
+    """Runs, the newest first."""
+    states = _states(server, store, limit, state, before)
     if as_json:
         common.emit_json(states)
     elif not states:
-        click.echo("no runs yet; start one:  varloop run h2")
+        some = state or before
+        click.echo("no such runs" if some else "no runs yet; start one:  varloop run h2")
     else:
         from rich.console import Console
 
         table(states, Console(width=None if sys.stdout.isatty() else WIDE))
+        if len(states) == limit:
+            older = (
+                "--limit",
+                str(limit),
+                *(("--state", state) if state else ()),
+                "--before",
+                states[-1].run,
+            )
+            click.echo(f"older ones:  {common.same_place('runs', *older)}")
 
 
 def table(states: list[RunState], console: Console) -> None:
@@ -211,11 +230,11 @@ def _state(run: str, server: str | None, store: str) -> RunState:
     return StoredRun(common.resources(store), run).state()
 
 
-def _states(server: str | None, store: str) -> list[RunState]:
+def _states(server: str | None, store: str, limit: int, state: str, before: str) -> list[RunState]:
     if server:
         from varloop.client.server import Server
 
-        return Server(server).states()
-    from varloop.runs import states
+        return Server(server).states(limit, state, before)
+    from varloop.runs.listing import states
 
-    return states(common.resources(store))
+    return states(common.resources(store), limit=limit, state=state, before=before)

@@ -105,7 +105,9 @@ class StoreClient(Client):
         self.resources = resources
 
     def begin(self, submitted: Event[Any]) -> None:
-        event = msgspec.structs.replace(submitted, data=self.resources.claims.deposit(submitted.data)[0])
+        event = msgspec.structs.replace(
+            submitted, data=self.resources.claims.deposit(submitted.data, submitted.run)[0]
+        )
         self.resources.register(event)
         self.publish(*self.known(event.run).pending())  # its submission, if it is new
 

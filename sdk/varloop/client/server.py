@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from http.client import HTTPException
 from typing import IO, Any, NamedTuple
 from urllib.error import HTTPError, URLError
+from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 import msgspec
@@ -101,9 +102,10 @@ class Server:
             data = answer.read()
         return from_json(data) if data else None
 
-    def states(self) -> list[RunState]:
-        """Where every run stands, the newest first."""
-        return [_state(each) for each in self._get("/runs")]
+    def states(self, limit: int, state: str = "", before: str = "") -> list[RunState]:
+        """Where runs stand, the newest first, as :func:`varloop.runs.listing.states`."""
+        wanted = urlencode({"limit": limit, "state": state, "before": before})
+        return [_state(each) for each in self._get(f"/runs?{wanted}")]
 
     def follow(self, run: str) -> Iterator[Iteration]:
         """Finished iterations of a run, until it ends."""

@@ -230,7 +230,7 @@ class Step:
         """The event that carries a body."""
         cause = self.event
         iteration = cause.iteration + body.advances
-        data, encoded = self._desk.resources.claims.deposit(body)
+        data, encoded = self._desk.resources.claims.deposit(body, cause.run)
         return Event(
             id=event_id(cause.pipeline, cause.run, iteration, body.type, encoded, shard=shard, shards=shards),
             source=OWN_SOURCE + self.function.name,

@@ -184,9 +184,4 @@ def memory_digest(memory: bytes | msgspec.Raw) -> str:
 
 def list_runs(store: Store) -> Iterator[str]:
     """Ids of all runs in a store."""
-    seen = ""
-    for key in store.keys(RUNS):
-        run = key.split("/", 2)[1]
-        if run != seen:
-            seen = run
-            yield run
+    return store.folders(RUNS)

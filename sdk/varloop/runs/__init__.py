@@ -8,15 +8,14 @@ from typing import Any
 import msgspec
 
 from varloop.context import Resources
-from varloop.errors import EventError, PermanentError
 from varloop.events import CancelRequested, Event, RunCancelled, RunCompleted, RunFailed
-from varloop.journal import Call, Record, list_runs, read_record
+from varloop.journal import Call, Record, read_record
 from varloop.progress import Iteration
 from varloop.spec import RunSpec
 from varloop.store.layout import END, is_step, iteration_of, iteration_prefix
 from varloop.wire.codec import from_json
 
-__all__ = ["Iteration", "RunState", "StoredRun", "states", "why"]
+__all__ = ["Iteration", "RunState", "StoredRun", "why"]
 
 
 class RunState(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,7 +24,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     run: str
     state: str
     """running, completed, failed or cancelled; running includes a run that stopped and can be resumed.
-    unreadable in :func:`states`, if what the store holds is damaged or no run"""
+    unreadable in :func:`varloop.runs.listing.states`, if what the store holds is damaged or no run"""
     pipeline: str
     submitted: float
     """seconds since the epoch"""
@@ -97,6 +96,8 @@ class StoredRun:
         """
         submitted = self._resources.submitted(self.id)
         end = self.ending()
+        if end is not None and isinstance(end.data, RunCompleted):
+            return _completed(self.id, submitted, end.data)
         latest = self._latest()
         return RunState(
             run=self.id,
@@ -162,17 +163,19 @@ class StoredRun:
         return next((each for each in found if each is not None), None)
 
 
-def states(resources: Resources) -> list[RunState]:
-    """Where every run of the store stands, the newest first. One that cannot be read hides no other."""
-    found = [_state(resources, run) for run in list_runs(resources.store)]
-    return sorted(found, key=lambda state: state.submitted, reverse=True)
-
-
-def _state(resources: Resources, run: str) -> RunState:
-    try:
-        return StoredRun(resources, run).state()
-    except (EventError, PermanentError):
-        return RunState(run=run, state="unreadable", pipeline="", submitted=0.0, iterations=0)
+def _completed(run: str, submitted: Event[Any], result: RunCompleted) -> RunState:
+    """Where a run stands that ended well: its result tells all, whatever its journal holds."""
+    return RunState(
+        run=run,
+        state=STATES[RunCompleted],
+        pipeline=submitted.pipeline,
+        submitted=submitted.time,
+        iterations=result.iterations,
+        value=result.value,
+        error=result.error,
+        shots=result.shots,
+        outcome=result,
+    )
 
 
 def why(result: RunCompleted) -> str:

@@ -17,7 +17,6 @@ from os import PathLike, fspath
 from pathlib import Path
 
 from varloop.errors import CorruptObject, MissingObject, PermanentError, UsageError
-from varloop.store.layout import object_key
 from varloop.support.signing import sign
 
 __all__ = ["DEFAULT", "VARIABLE", "Store", "default_store", "open_store", "set_up"]
@@ -89,16 +88,29 @@ class Store(ABC):
         """
         return self._create(_valid(key), self._sealed(key, data))
 
-    def put_object(self, data: bytes) -> str:
-        """Store bytes under their own digest; returns the key ``objects/<sha256>``."""
-        key = object_key(data)
-        self.create(key, data)
-        return key
+    def keys(self, prefix: str = "", *, after: str = "") -> Iterator[str]:
+        """All keys that start with a prefix, in lexical order.
 
-    def keys(self, prefix: str = "") -> Iterator[str]:
-        """All keys that start with a prefix, in lexical order."""
+        :param after: only those that come after this key.
+        """
         _valid(prefix + "x")
-        return self._keys(prefix)
+        return self._keys(prefix, after)
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """What stands between a prefix and the next slash in keys that have one there, in lexical order, each once.
+
+        :param prefix: ends with a slash.
+        """
+        _valid(prefix + "x")
+        return self._folders(prefix)
+
+    def older(self, prefix: str, before: float) -> Iterator[str]:
+        """Keys that start with a prefix, of objects that were last written before this time (seconds since the epoch)."""
+        _valid(prefix + "x")
+        return self._older(prefix, before)
+
+    def sweep(self, before: float) -> None:
+        """Remove what writers who died before this time left half written."""
 
     def delete(self, key: str) -> None:
         """Remove an object; nothing happens if there is none."""
@@ -133,7 +145,13 @@ class Store(ABC):
     def _create(self, key: str, sealed: bytes) -> bool: ...
 
     @abstractmethod
-    def _keys(self, prefix: str) -> Iterator[str]: ...
+    def _keys(self, prefix: str, after: str) -> Iterator[str]: ...
+
+    @abstractmethod
+    def _older(self, prefix: str, before: float) -> Iterator[str]: ...
+
+    @abstractmethod
+    def _folders(self, prefix: str) -> Iterator[str]: ...
 
     @abstractmethod
     def _delete(self, key: str) -> None: ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import tempfile
 from collections.abc import Iterator
@@ -33,15 +34,36 @@ class FolderStore(Store):
     def exists(self) -> bool:
         return self._root.is_dir()
 
-    def _keys(self, prefix: str) -> Iterator[str]:
-        top = self._root / prefix.rpartition("/")[0]
-        found = [
-            (Path(folder) / name).relative_to(self._root).as_posix()
-            for folder, _, names in os.walk(top)
-            for name in names
-            if not name.startswith(_PARTIAL)
-        ]
-        yield from sorted(key for key in found if key.startswith(prefix))
+    def _keys(self, prefix: str, after: str) -> Iterator[str]:
+        yield from sorted(key for key, _ in self._files(prefix) if key > after and not _is_partial(key))
+
+    def _older(self, prefix: str, before: float) -> Iterator[str]:
+        for key, path in sorted(self._files(prefix)):
+            if not _is_partial(key) and _written(path) < before:
+                yield key
+
+    def sweep(self, before: float) -> None:
+        for key, path in self._files(""):
+            if _is_partial(key) and _written(path) < before:
+                path.unlink(missing_ok=True)
+
+    def _files(self, prefix: str) -> Iterator[tuple[str, Path]]:
+        """All files whose keys start with a prefix, those that are being written too."""
+        for folder, _, names in os.walk(self._root / prefix.rpartition("/")[0]):
+            for name in names:
+                path = Path(folder) / name
+                if (key := path.relative_to(self._root).as_posix()).startswith(prefix):
+                    yield key, path
+
+    def _folders(self, prefix: str) -> Iterator[str]:
+        try:
+            with os.scandir(self._path(prefix.removesuffix("/"))) as found:
+                names = sorted(each.name for each in found if each.is_dir())
+        except _ABSENT:
+            return
+        except OSError as error:
+            raise _unavailable(self.url, error) from error
+        yield from (name for name in names if next(self._keys(f"{prefix}{name}/", ""), None))
 
     def _delete(self, key: str) -> None:
         path = self._path(key)
@@ -96,6 +118,18 @@ class FolderStore(Store):
 
     def _path(self, key: str) -> Path:
         return self._root.joinpath(*key.split("/"))
+
+
+def _is_partial(key: str) -> bool:
+    return key.rpartition("/")[2].startswith(_PARTIAL)
+
+
+def _written(path: Path) -> float:
+    """When a file was last written; now, as it were, if it is gone."""
+    try:
+        return path.stat().st_mtime
+    except _ABSENT:
+        return math.inf
 
 
 def _beside(path: Path) -> tuple[int, str]:

@@ -8,8 +8,9 @@
 | ``runs/<run>/journal/<iteration>/<function>.<note>`` | what a step computed once for itself |
 | ``runs/<run>/journal/end`` | the event that ended the run |
 | ``runs/<run>/attempts/<iteration>/<function>/<number>`` | a call under way that may have killed a process before |
+| ``index/<number>-<run>`` | nothing: its key tells when the run was submitted, the newest first |
 | ``templates/<key>`` | a compiled circuit |
-| ``objects/<sha256>`` | a large body |
+| ``runs/<run>/objects/<sha256>`` | a large body of one of its events |
 | ``dead-letters/<sha256>`` | an event that ``varloop serve`` could not accept, and why |
 """
 
@@ -20,15 +21,20 @@ import hashlib
 __all__ = [
     "DEAD_LETTERS",
     "END",
-    "OBJECTS",
+    "INDEX",
+    "PROBES",
     "RUNS",
+    "TEMPLATES",
     "attempt_key",
     "function_of",
+    "index_key",
+    "indexed_run",
     "is_step",
     "iteration_of",
     "iteration_prefix",
     "journal_prefix",
     "object_key",
+    "objects_prefix",
     "run_prefix",
     "step_key",
     "submitted_key",
@@ -36,8 +42,12 @@ __all__ = [
 ]
 
 RUNS = "runs/"
-OBJECTS = "objects/"
+INDEX = "index/"
+TEMPLATES = "templates/"
+PROBES = "probe/"
 DEAD_LETTERS = "dead-letters/"
+_LATEST = 10**15
+"""milliseconds since the epoch that are later than any calendar's end"""
 END = "end"
 """key of a run's end, relative to its journal"""
 
@@ -50,6 +60,19 @@ def run_prefix(run: str) -> str:
 def submitted_key(run: str) -> str:
     """Key of the event that asked for a run."""
     return f"{RUNS}{run}/submitted"
+
+
+def index_key(submitted: float, run: str) -> str:
+    """Key that tells when a run was submitted: those of newer runs come first.
+
+    :param submitted: seconds since the epoch.
+    """
+    return f"{INDEX}{_LATEST - round(submitted * 1000):016d}-{run}"
+
+
+def indexed_run(key: str) -> str:
+    """The run that a key of the index tells of."""
+    return key.partition("-")[2]
 
 
 def journal_prefix(run: str) -> str:
@@ -94,9 +117,14 @@ def is_step(key: str) -> bool:
 
 def template_key(key: str) -> str:
     """Where the template with this key lies."""
-    return f"templates/{key}"
+    return f"{TEMPLATES}{key}"
 
 
-def object_key(data: bytes) -> str:
-    """Where a large body lies: under its own digest."""
-    return f"{OBJECTS}{hashlib.sha256(data).hexdigest()}"
+def objects_prefix(run: str) -> str:
+    """What the keys of a run's large bodies begin with."""
+    return f"{run_prefix(run)}objects/"
+
+
+def object_key(run: str, data: bytes) -> str:
+    """Where a large body of a run lies: under its own digest."""
+    return f"{objects_prefix(run)}{hashlib.sha256(data).hexdigest()}"

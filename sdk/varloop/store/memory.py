@@ -20,8 +20,16 @@ class MemoryStore(Store):
     def exists(self) -> bool:
         return bool(self._objects)
 
-    def _keys(self, prefix: str) -> Iterator[str]:
-        yield from sorted(key for key in list(self._objects) if key.startswith(prefix))
+    def _keys(self, prefix: str, after: str) -> Iterator[str]:
+        yield from sorted(key for key in list(self._objects) if key.startswith(prefix) and key > after)
+
+    def _older(self, prefix: str, before: float) -> Iterator[str]:
+        """None: all of it is as young as the process."""
+        yield from ()
+
+    def _folders(self, prefix: str) -> Iterator[str]:
+        rests = (key.removeprefix(prefix) for key in list(self._objects) if key.startswith(prefix))
+        yield from sorted({rest.partition("/")[0] for rest in rests if "/" in rest})
 
     def _delete(self, key: str) -> None:
         self._objects.pop(key, None)

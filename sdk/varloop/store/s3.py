@@ -38,7 +38,6 @@ Missing = Literal["refuse", "create", "report"]
 P = ParamSpec("P")
 R = TypeVar("R")
 
-AWS = "https://s3.amazonaws.com"
 HOPELESS = {400, 405, 411, 413, 414, 501}
 """statuses that the same request will meet again"""
 RAISED = (
@@ -79,7 +78,8 @@ class S3Store(Store):
         self._prefix += "/" if self._prefix else ""
         self._region = options.get("region") or environment.get("AWS_REGION", "us-east-1")
         self._encryption = _encryption(options)
-        self._endpoint = urlsplit(options.get("endpoint") or environment.get("AWS_ENDPOINT_URL_S3", AWS))
+        given = options.get("endpoint") or environment.get("AWS_ENDPOINT_URL_S3") or _aws(self._region)
+        self._endpoint = _server(given)
         self._credentials = _credentials(environment)
         trusted = environment.get("SSL_CERT_FILE") or certifi.where()
         self._connections = Connections(self._endpoint, trusted, (CONNECT, ANSWER))
@@ -139,11 +139,26 @@ class S3Store(Store):
         except _Absent:
             return
 
-    def _keys(self, prefix: str) -> Iterator[str]:
-        found = self._client.list_objects(self.bucket, self._prefix + prefix, recursive=True)
-        while (item := self._call(next, found, None)) is not None:
-            if not item.is_dir:
+    def _keys(self, prefix: str, after: str) -> Iterator[str]:
+        start = self._prefix + after if after else None
+        for item in self._list(self._prefix + prefix, recursive=True, start_after=start):
+            yield item.object_name.removeprefix(self._prefix)
+
+    def _older(self, prefix: str, before: float) -> Iterator[str]:
+        for item in self._list(self._prefix + prefix, recursive=True):
+            if item.last_modified.timestamp() < before:
                 yield item.object_name.removeprefix(self._prefix)
+
+    def _folders(self, prefix: str) -> Iterator[str]:
+        for item in self._list(self._prefix + prefix):
+            if item.is_dir:
+                yield item.object_name.removeprefix(self._prefix + prefix).removesuffix("/")
+
+    def _list(self, prefix: str, **options: Any) -> Iterator[Any]:
+        """Objects and, unless recursive, folders, as the client gives them."""
+        found = self._client.list_objects(self.bucket, prefix, **options)
+        while (item := self._call(next, found, None)) is not None:
+            yield item
 
     def _put(self, key: str, sealed: bytes, condition: dict[str, str]) -> bool:
         """Write an object by a request of our own: the client has no argument for conditions."""
@@ -270,10 +285,19 @@ def _parse(url: str) -> tuple[str, SplitResult, dict[str, str]]:
     options = dict(parse_qsl(parts.query))
     if not parts.netloc or parts.fragment or not options.keys() <= _OPTIONS:
         raise UsageError(f"{url!r} is not an S3 store", hint="s3://BUCKET/PREFIX?endpoint=http://host:port")
-    server = endpoint(options.get("endpoint", AWS))
-    if server is None or "@" in server.netloc:
-        raise UsageError("an S3 endpoint is http://host:port or https://host, without credentials")
     return url, parts, options
+
+
+def _server(url: str) -> SplitResult:
+    parts = endpoint(url)
+    if parts is None or "@" in parts.netloc or parts.path.strip("/") or parts.query:
+        raise UsageError("an S3 endpoint is http://host:port or https://host, without credentials or a path")
+    return parts
+
+
+def _aws(region: str) -> str:
+    """AWS's endpoint in a region: for reads and writes, which the region's buckets take there alone."""
+    return f"https://s3.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
 
 
 def _credentials(environment: Mapping[str, str]) -> StaticProvider:

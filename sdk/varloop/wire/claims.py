@@ -9,7 +9,7 @@ import msgspec
 from varloop.errors import CorruptObject, SchemaError
 from varloop.events import BODIES, Body, Claim, Event
 from varloop.store import Store
-from varloop.store.layout import OBJECTS, object_key
+from varloop.store.layout import object_key, objects_prefix
 from varloop.support.cache import LruCache
 from varloop.wire.codec import Types, decode_body, encode_body
 
@@ -27,12 +27,13 @@ class Claims:
         self._types = types
         self._recent: LruCache[str, Body] = LruCache(capacity)
 
-    def deposit(self, body: Body) -> tuple[Body, bytes]:
+    def deposit(self, body: Body, run: str) -> tuple[Body, bytes]:
         """The body to put into an event, and its JSON: the body itself, or a claim on it."""
         data = encode_body(body)
         if len(data) <= LIMIT:
             return body, data
-        claim = Claim(of=body.type, ref=self._store.put_object(data))
+        claim = Claim(of=body.type, ref=object_key(run, data))
+        self._store.create(claim.ref, data)
         self._recent[claim.ref] = body
         return claim, encode_body(claim)
 
@@ -47,10 +48,10 @@ class Claims:
             return claim
         if (known := self._recent.recall(claim.ref)) is not None and known.type == claim.of:
             return known
-        if not claim.ref.startswith(OBJECTS):
+        if not claim.ref.startswith(objects_prefix(event.run)):
             raise SchemaError(f"{claim.ref[:120]!r} is not a reference to a stored object", run=event.run)
         data = self._store.get(claim.ref)
-        if claim.ref != object_key(data):
+        if claim.ref != object_key(event.run, data):
             raise CorruptObject(f"object {claim.ref} does not match its name", run=event.run)
         body = decode_body(claim.of, data, self._types)
         self._recent[claim.ref] = body

@@ -25,8 +25,9 @@ from varloop.errors import ConflictError, EventError, PermanentError, SpecError,
 from varloop.host.knative import BAD, REFUSED, Answer, later, problem, received
 from varloop.host.server.gate import Gate
 from varloop.host.server.service import Service
-from varloop.runs import StoredRun, states
+from varloop.runs import StoredRun
 from varloop.runs.follow import Follower, News
+from varloop.runs.listing import PAGE, states
 from varloop.support.masking import mask
 from varloop.wire.codec import MAX_BYTES, STRUCTURED, to_json
 
@@ -78,11 +79,13 @@ def create_ingress(service: Service, gate: Gate) -> Flask:
 
 def _tell(app: Flask, service: Service) -> None:
     """Where runs stand."""
-    from flask import Response
+    from flask import Response, request
 
     @app.get("/runs")
     def list_all() -> Response:
-        return _json(states(service.resources()))
+        limit = request.args.get("limit", PAGE, type=int)
+        wanted = {name: request.args.get(name, "") for name in ("state", "before")}
+        return _json(states(service.resources(), limit=max(0, limit), **wanted))
 
     @app.get("/runs/<run>")
     def show(run: str) -> Response:

@@ -173,7 +173,7 @@ class Service:
         if not isinstance(event.data, RunSubmitted):
             return event
         time = event.time or round(self.clock.now(), 6)
-        data, encoded = resources.claims.deposit(event.data)
+        data, encoded = resources.claims.deposit(event.data, event.run)
         event = msgspec.structs.replace(event, data=data, encoded=encoded, time=time)
         resources.register(event)
         return event
