@@ -191,6 +191,45 @@ def test_it_ends_with_its_host_and_has_none_of_its_secrets() -> None:
     assert process.poll() is not None
 
 
+EARLY = """
+import os, sys
+from varloop.errors import CircuitError
+from varloop.quantum.sandbox import Sandbox
+from varloop.spec import CircuitSpec
+sandbox = Sandbox(memory=96 << 20)
+sandbox.start()
+with open(f"/proc/{sandbox._nursery._process._process.pid}/cmdline") as mine, open("/proc/self/cmdline") as other:
+    print("fork", mine.read() == other.read())
+try:
+    sandbox.load(CircuitSpec(library="zz_feature_map", options={"feature_dimension": 64, "reps": 4000}))
+except CircuitError as error:
+    print("refused", "within 96 MiB" in str(error) or "MemoryError" in str(error))
+print("alive", sandbox.load(CircuitSpec(library="efficient_su2", options={"num_qubits": 2})).num_qubits)
+"""
+
+
+def test_it_may_start_as_a_fork_of_its_host() -> None:
+    """Before a host has threads, the process that forks can be a fork itself, with the same limits."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"}
+    program = [sys.executable, "-W", "error", "-c", EARLY]
+    done = subprocess.run(program, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["fork True", "refused True", "alive 2"]
+
+
+def test_a_host_with_threads_does_not_fork() -> None:
+    """The process that forks is then started with the first circuit, as a program of its own."""
+    told = threading.Event()
+    thread = threading.Thread(target=told.wait)
+    thread.start()
+    try:
+        sandbox = Sandbox()
+        sandbox.start()
+        assert sandbox._nursery is None
+    finally:
+        told.set()
+        thread.join()
+
+
 HOST = """
 import resource, sys
 import quantum.test_sandbox as t

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from varloop.app import App, Pipelines
 from varloop.context import Resources
 from varloop.errors import SchemaError, UsageError, VarloopError
-from varloop.events import Body, CancelRequested, Event
+from varloop.events import Body, CancelRequested, Event, RunSubmitted
 from varloop.host.invoke import Invoker, Outcome, Verdict
 from varloop.settings import Settings
 from varloop.store import open_store
@@ -40,6 +40,7 @@ from varloop.wire.codec import (
 
 if TYPE_CHECKING:
     from varloop.bus.http import HttpPublisher
+    from varloop.quantum.circuits import Load
 
 __all__ = ["Answer", "FunctionHost", "later", "problem", "received", "serve_function"]
 
@@ -268,9 +269,21 @@ def serve_function(*apps: App, store: str = "") -> FunctionHost:
         )
     logging.getLogger("qiskit").setLevel(logging.WARNING)  # func's runtime logs everything at INFO
     pipelines = Pipelines(apps)
-    resources = Resources(open_store(url), types=pipelines.types)
+    load = _reader(pipelines)  # before there are threads, and connections
+    resources = Resources(open_store(url), types=pipelines.types, load=load)
     invoker = Invoker(pipelines, resources, host=os.environ.get("HOSTNAME", "http"), settings=SETTINGS)
     return FunctionHost(Receiver(invoker, pipelines.types, _sink(os.environ.get("K_SINK", ""))))
+
+
+def _reader(pipelines: Pipelines) -> Load | None:
+    """What reads the circuits of submissions, if a function here takes those."""
+    if not any(RunSubmitted in function.on for app in pipelines.apps for function in app.functions):
+        return None
+    from varloop.quantum.sandbox import Sandbox
+
+    sandbox = Sandbox()
+    sandbox.start()
+    return sandbox.load
 
 
 def _sink(url: str) -> HttpPublisher | None:

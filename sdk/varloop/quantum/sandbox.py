@@ -20,6 +20,7 @@ import threading
 import time
 import weakref
 from contextlib import suppress
+from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -45,8 +46,10 @@ KEPT = 64
 _BORN = b"born"
 """what a fork says first: if it says no more, reading the circuit ended it"""
 _INHERITED = ("HOME", "LANG", "LC_ALL", "PATH", "TMPDIR")
+_RESERVE = "MIMALLOC_ARENA_RESERVE"
+"""of Qiskit's allocator: a gibibyte if not set, which no limit would count"""
 _OWN = {
-    "MIMALLOC_ARENA_RESERVE": "0",  # Qiskit's allocator reserves a gibibyte, which no limit would count
+    _RESERVE: "16M",
     "OMP_NUM_THREADS": "1",  # a process with threads must not fork
     "OPENBLAS_NUM_THREADS": "1",
     "RAYON_NUM_THREADS": "1",
@@ -72,7 +75,7 @@ class _Reply(msgspec.Struct):
 class Sandbox:
     """Reads circuits. Safe between threads, each circuit in a process of its own.
 
-    Where processes cannot fork (Windows), it cannot be made.
+    The process that forks is started with the first circuit. Where processes cannot fork (Windows), it cannot.
 
     :param memory: bytes that reading one circuit may take.
     :param seconds: processor time for one circuit.
@@ -84,6 +87,17 @@ class Sandbox:
         self._kept: LruCache[bytes, _Reply] = LruCache(KEPT)
         self._lock = threading.Lock()
         self._nursery: _Nursery | None = None
+
+    def start(self) -> None:
+        """Start at once, by a fork of this very process, which then has imported Qiskit but once for both.
+
+        For a host whose cold start counts, before it has threads; one that has some starts with the first circuit.
+        """
+        os.environ.setdefault(_RESERVE, _OWN[_RESERVE])
+        import qiskit.qpy  # noqa: F401
+
+        if _threads() == 1:
+            self._nursery = _Nursery(fork=True)
 
     def load(self, spec: CircuitSpec, seed: int = 0) -> QuantumCircuit:
         """As :func:`varloop.quantum.circuits.load`.
@@ -124,11 +138,10 @@ class Sandbox:
 class _Nursery:
     """This end of the process that forks for every connection it is handed. It ends when nobody refers to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, fork: bool = False) -> None:
         self._socket, theirs = socket.socketpair()
         with theirs:
-            program = [sys.executable, "-P", "-m", __name__]
-            self._process = subprocess.Popen(program, stdin=theirs.fileno(), env=_environment())
+            self._process = _Fork(theirs) if fork else _program(theirs)
         weakref.finalize(self, _end, self._process, self._socket)
 
     @property
@@ -151,7 +164,37 @@ class _Nursery:
         return b""
 
 
-def _end(process: subprocess.Popen[bytes], control: socket.socket) -> None:
+class _Fork:
+    """A fork of this process, as far as it is used like a Popen."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._process = get_context("fork").Process(target=_forked, args=(control,), daemon=True)
+        self._process.start()
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def wait(self) -> None:
+        self._process.join()
+
+
+def _forked(control: socket.socket) -> None:
+    for name in os.environ.keys() - set(_INHERITED):
+        del os.environ[name]
+    os.environ.update(_OWN)
+    _nurse(control)
+
+
+def _program(control: socket.socket) -> subprocess.Popen[bytes]:
+    """This module as a program of its own."""
+    program = [sys.executable, "-P", "-m", __name__]
+    return subprocess.Popen(program, stdin=control.fileno(), env=_environment())
+
+
+def _end(process: subprocess.Popen[bytes] | _Fork, control: socket.socket) -> None:
     """End the process; nothing is lost."""
     control.close()
     process.kill()
@@ -203,29 +246,42 @@ def _size() -> int:
         return 4 << 30  # not Linux: about what Qiskit's libraries map
 
 
-def _main() -> None:
-    """Import Qiskit, then fork for every connection, until nobody holds the other end."""
+def _threads() -> int:
+    """Threads of this process, those of libraries included; 2 where nobody tells."""
+    try:
+        return len(os.listdir("/proc/self/task"))
+    except OSError:
+        return 2
+
+
+def _import() -> None:
+    """Import what reads circuits, which starts no thread."""
     from qiskit import qasm2, qasm3, qpy  # noqa: F401
     from qiskit.circuit import library  # noqa: F401
 
     with suppress(ImportError):
         import qiskit_qasm3_import  # noqa: F401
+
+
+def _nurse(control: socket.socket) -> None:
+    """Fork for every connection, until nobody holds the other end."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the dead need no burial
     nothing = os.open(os.devnull, os.O_WRONLY)
-    with socket.socket(fileno=0) as control:
-        while True:
-            _, descriptors, _, _ = socket.recv_fds(control, 1, 1)
-            if not descriptors:
-                return
-            with socket.socket(fileno=descriptors[0]) as connection:
-                if not os.fork():
-                    os.dup2(
-                        nothing, 2
-                    )  # parsers and allocators say there what the answer says, or not at all
-                    control.close()
-                    _serve(connection)
-                    os._exit(0)
+    while True:
+        _, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+        if not descriptors:
+            return
+        with socket.socket(fileno=descriptors[0]) as connection:
+            if os.fork():
+                continue
+            try:
+                os.dup2(nothing, 2)  # parsers and allocators say there what the answer says, or not at all
+                control.close()
+                _serve(connection)
+            finally:
+                os._exit(0)
 
 
 if __name__ == "__main__":
-    _main()
+    _import()
+    _nurse(socket.socket(fileno=0))
