@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from functools import reduce
@@ -494,6 +495,47 @@ def test_cores_follow_the_quota(quota: str, expected: int, monkeypatch: pytest.M
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(6)), raising=False)
     monkeypatch.setattr("pathlib.Path.read_text", lambda _: quota)
     assert cores.__wrapped__() == expected
+
+
+FORKING = """
+import os, signal
+import numpy as np
+from qiskit.circuit.library import efficient_su2
+from quantum.test_backends import chain
+from varloop.quantum.backends import Backends, program
+from varloop.quantum.circuits import spec_of
+from varloop.quantum.pool import TemplatePool
+from varloop.spec import RunSpec
+from varloop.store.memory import MemoryStore
+
+backend, program.cores, program.PARALLEL = Backends().get("aer"), lambda: 2, 0.0
+
+def numbers():
+    spec = RunSpec(problem=chain(16), circuit=spec_of(efficient_su2(16, reps=1)))
+    template = TemplatePool(MemoryStore()).of(spec, backend)
+    rows = np.random.default_rng(0).normal(size=(2, len(template.parameters)))
+    return template.to_bytes(), backend.run(template, rows, shots=None, seed=0).values
+
+there = numbers()
+child = os.fork()
+if not child:
+    signal.alarm(60)
+    os._exit(numbers() != there)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_forked_child_computes_as_its_parent() -> None:
+    """Threads of a parent are not in its child, which would wait for them: it does without, to the same bits."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKING],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "0"
 
 
 def test_importing_backends_imports_no_qiskit() -> None:

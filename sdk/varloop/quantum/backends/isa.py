@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from varloop.errors import CircuitError
 from varloop.quantum.backends import Compiled
 from varloop.quantum.gates import without_final_measurements
+from varloop.support.forks import may_start_threads
 
 if TYPE_CHECKING:
     from qiskit.circuit import Delay, QuantumCircuit
@@ -119,6 +121,8 @@ def _transpile(circuits: Any, target: Target, level: int, **methods: str) -> Any
     from qiskit.exceptions import QiskitError
 
     _import_plugins_late()
+    if not may_start_threads():
+        os.environ["QISKIT_IN_PARALLEL"] = "TRUE"  # by which Qiskit tells its own children the same
     settings = {"optimization_level": level, "seed_transpiler": SEED, "num_processes": 1, **methods}
     try:
         return transpile(circuits, target=target, **settings)

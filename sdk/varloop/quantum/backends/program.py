@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from varloop.errors import CircuitError
 from varloop.quantum.curves import derivative
+from varloop.support.forks import may_start_threads
 
 if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
@@ -180,7 +181,8 @@ class Program:
 
         executions = sum(len(table[0][1]) if table else 1 for table in tables)
         repeats = shots if shots and self.noise else 1
-        threads = cores() if executions * repeats * self.seconds > PARALLEL else 1
+        heavy = executions * repeats * self.seconds > PARALLEL
+        threads = cores() if heavy and may_start_threads() else 1
         config = AerConfig()
         config.library_dir = LIBRARY_DIR
         config.method = self.method
