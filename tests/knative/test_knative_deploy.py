@@ -64,13 +64,7 @@ def test_what_func_resets_is_found_and_mended(bench: Bench, tmp_path: Path) -> N
 
     (lost,) = [finding for finding in examine(bench.cluster) if not finding.ok]
     assert lost.what == "settings of optimize"
-    for name in (
-        "autoscaling.knative.dev~1window",
-        "timeoutSeconds",
-        "readOnlyRootFilesystem",
-        "automountServiceAccountToken",
-    ):
-        assert name in lost.detail
+    assert "autoscaling.knative.dev~1window" in lost.detail
 
     bench.cluster.deploy(project, image)
     assert all(finding.ok for finding in examine(bench.cluster))
