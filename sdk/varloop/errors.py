@@ -4,6 +4,7 @@ VarloopError
 ├── UsageError               the caller's program is wrong: fix the code            (raised, never retried)
 │   └── MissingExtra         an optional dependency is not installed                (says the pip line)
 ├── DeployError              a cluster or a program that deploying needs said no    (raised to the caller)
+├── WorkerEnded              a worker ended otherwise than it was told to            (raised to its program)
 ├── RunEnded                 a run you wait for ended without a result              (raised to the caller)
 ├── RunTimeout               a run you wait for has not ended in time               (raised to the caller)
 ├── EventError               this event cannot be understood or accepted            → dead letters
@@ -48,6 +49,7 @@ __all__ = [
     "UnknownRun",
     "UsageError",
     "VarloopError",
+    "WorkerEnded",
 ]
 
 
@@ -90,6 +92,10 @@ class MissingExtra(UsageError):
 
 class DeployError(VarloopError):
     """A program that deploying needs failed, or the cluster refused what it was given."""
+
+
+class WorkerEnded(VarloopError):
+    """A worker ended otherwise than it was told to."""
 
 
 class RunEnded(VarloopError):

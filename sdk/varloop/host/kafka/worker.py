@@ -19,7 +19,7 @@ from varloop.app import DEFAULT, App, Pipelines
 from varloop.bus.kafka import Copy, KafkaBus, KafkaDelivery, Member
 from varloop.bus.kafka.offsets import partition_of
 from varloop.context import Resources
-from varloop.errors import UsageError, VarloopError
+from varloop.errors import UsageError, WorkerEnded
 from varloop.events import Body, CancelRequested, Event, RunSubmitted, Terminal
 from varloop.host.kafka.thread import WorkerThread
 from varloop.host.kafka.watch import Watch
@@ -29,7 +29,7 @@ from varloop.quantum.sandbox import Sandbox
 from varloop.settings import Settings
 from varloop.store import Store, open_store
 
-__all__ = ["Worker", "WorkerEnded", "run_worker"]
+__all__ = ["Worker", "run_worker"]
 
 log = logging.getLogger("varloop.host")
 
@@ -38,10 +38,6 @@ GRACE = 25.0
 """seconds to finish calls in when told to stop: Kubernetes kills after 30"""
 PROBE = "probe/worker"
 """an object of the store that is looked for, and need not be there"""
-
-
-class WorkerEnded(VarloopError):
-    """A worker ended otherwise than it was told to."""
 
 
 class Worker:
