@@ -4,6 +4,7 @@ Everything public is here, and in the ``__all__`` of these modules:
 
 - :mod:`varloop.events`, :mod:`varloop.spec`, :mod:`varloop.errors`: what travels, what defines a run, what may go wrong
 - :mod:`varloop.objective`: for a postprocess step of your own
+- :mod:`varloop.optimizers`, :mod:`varloop.optimizers.replay`: for an optimizer of your own
 - :mod:`varloop.testing`: to try your own steps with every fault on demand
 
 Importing ``varloop`` loads none of it; a name is loaded when first used.

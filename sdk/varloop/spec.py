@@ -31,6 +31,7 @@ __all__ = [
     "Problem",
     "Qubo",
     "RunSpec",
+    "converted",
     "digest",
     "first",
     "parse",
@@ -314,7 +315,7 @@ def _fields(kind: type[Any], data: dict[str, Any], path: str, faults: list[str])
                 parts[name] = nested(**inner)
         elif len(faults) == before:
             try:
-                parts[name] = _converted(value, field.type)
+                parts[name] = converted(value, field.type)
             except msgspec.ValidationError as error:
                 faults.append(told(f"{path}{name}", field.type, value, error))
     return parts
@@ -341,7 +342,7 @@ def _spelt_out(annotation: Any, value: object) -> object:
     return {SHORT[annotation]: value} if short else value
 
 
-def _converted(value: object, annotation: Any) -> Any:
+def converted(value: object, annotation: Any) -> Any:
     """A value as a field's type; numbers that are whole may be written as 1e4 or 10.0 where integers are expected."""
     try:
         return msgspec.convert(value, annotation)
@@ -355,6 +356,8 @@ def _whole(value: object) -> object:
     """Plain data with floats that are whole numbers as integers."""
     if isinstance(value, float):
         return int(value) if value.is_integer() and abs(value) <= 2**53 else value
+    if isinstance(value, dict):
+        return {name: _whole(each) for name, each in value.items()}
     return [_whole(each) for each in value] if isinstance(value, list | tuple) else value
 
 

@@ -9,12 +9,17 @@
 | l-bfgs-b | 1 point and its gradient (replay of SciPy's) | exact runs to full precision |
 
 An optimizer of your own satisfies :class:`Optimizer`; a minimizer of your own becomes one with
-:class:`varloop.optimizers.replay.Replay`.
+:class:`varloop.optimizers.replay.Replay`. A spec can name it if your package has an entry point of the group
+``varloop.optimizers``: its name leads to a module with ``Options``, a frozen msgspec.Struct that refuses unknown fields,
+and ``create(options, seed)``. It has to be installed wherever the functions are.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import lru_cache
 from importlib import import_module
+from importlib.metadata import entry_points
 from typing import Any
 
 import msgspec
@@ -23,10 +28,11 @@ from varloop.errors import SpecError
 from varloop.evaluation import Evaluation
 from varloop.optimizers import options as _options
 from varloop.optimizers.protocol import Ask, Optimizer, State
-from varloop.spec import OptimizerSpec
+from varloop.spec import OptimizerSpec, converted
 
 __all__ = ["NAMES", "Ask", "Evaluation", "Optimizer", "State", "create", "faults"]
 
+GROUP = "varloop.optimizers"
 NAMES = ("spsa", "adam", "gradient-descent", "rotosolve", "cobyla", "l-bfgs-b")
 
 
@@ -36,15 +42,15 @@ def create(spec: OptimizerSpec, seed: int) -> Optimizer:
     :param seed: of the run, ≥ 0; all randomness derives from it and the iteration counter in the state.
     :raises SpecError: if the name or the options have faults.
     """
-    if spec.name in NAMES:
+    module: Any = None
+    options = None
+    with suppress(ImportError, msgspec.ValidationError):  # faults tells all of them
         module = _module(spec.name)
-        try:
-            optimizer: Optimizer = module.create(msgspec.convert(spec.options, module.Options), seed)
-        except msgspec.ValidationError:
-            pass  # it names the first fault only
-        else:
-            return optimizer
-    raise SpecError(faults({"optimizer": spec}))
+        options = module and converted(spec.options, module.Options)
+    if options is None:
+        raise SpecError(faults({"optimizer": spec}))
+    optimizer: Optimizer = module.create(options, seed)
+    return optimizer
 
 
 def faults(parts: dict[str, Any]) -> list[str]:
@@ -52,16 +58,25 @@ def faults(parts: dict[str, Any]) -> list[str]:
     spec = parts.get("optimizer")
     if spec is None:
         return []
-    if spec.name not in NAMES:
-        return [f"optimizer.name: got {spec.name!r}, expected one of {', '.join(NAMES)}"]
-    found = [
-        f"optimizer.options.{fault}" for fault in _options.faults(_module(spec.name).Options, spec.options)
-    ]
+    try:
+        module = _module(spec.name)
+    except ImportError as error:
+        return [f"optimizer.name: {spec.name} is installed but cannot be imported: {error}"]
+    if module is None:
+        known = ", ".join((*NAMES, *sorted(entry_points(group=GROUP).names - {*NAMES})))
+        return [f"optimizer.name: got {spec.name!r}, expected one of {known}"]
+    found = [f"optimizer.options.{fault}" for fault in _options.faults(module.Options, spec.options)]
     if parts.get("gradient") == "none" and create(OptimizerSpec(name=spec.name), 0).needs_gradient:
         found.append(f"gradient: none, but {spec.name} needs one; expected auto")
     return found
 
 
+@lru_cache(maxsize=64)
 def _module(name: str) -> Any:
-    """The module of an optimizer: it has ``Options`` and ``create(options, seed)``."""
-    return import_module(f"{__name__}.{name.replace('-', '_')}")
+    """The module of an optimizer: it has ``Options`` and ``create(options, seed)``. None if there is none of this name.
+
+    varloop's own come first: an installed package does not change what their names mean.
+    """
+    if name in NAMES:
+        return import_module(f"{__name__}.{name.replace('-', '_')}")
+    return next((point.load() for point in entry_points(group=GROUP, name=name)), None)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from varloop.spec import told
+from varloop.spec import converted, told
 
 __all__ = ["Fraction", "NotNegative", "Options", "Positive", "Repeats", "faults"]
 
@@ -33,12 +33,12 @@ def faults(kind: type[Options], given: dict[str, Any]) -> list[str]:
     found = [f"{name}: unknown option, expected one of {expected}" for name in given if name not in known]
     for name in given.keys() & known.keys():
         try:
-            msgspec.convert(given[name], known[name].type)
+            converted(given[name], known[name].type)
         except msgspec.ValidationError as error:
             found.append(told(name, known[name].type, given[name], error))
     if not found:
         try:
-            msgspec.convert(given, kind)
+            converted(given, kind)
         except msgspec.ValidationError as error:  # options that do not go together
             found.append(str(error))
     return sorted(found)
