@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from varloop.app import App
     from varloop.client import Run, embedded, submit
     from varloop.client.builder import build_spec
+    from varloop.client.check import check
     from varloop.client.remote import connect
     from varloop.context import Context
     from varloop.errors import (
@@ -63,6 +64,7 @@ _HOMES = {
     "events": ("Body", "Event"),
     "progress": ("Iteration",),
     "client.builder": ("build_spec",),
+    "client.check": ("check",),
     "client.remote": ("connect",),
     "spec": ("Budget", "CircuitSpec", "Energy", "Ising", "MaxCut", "OptimizerSpec", "Qubo", "RunSpec"),
 }
@@ -95,6 +97,7 @@ __all__ = [
     "VarloopError",
     "__version__",
     "build_spec",
+    "check",
     "connect",
     "embedded",
     "submit",

@@ -30,6 +30,7 @@ __all__ = [
     "Memo",
     "ObjectiveEvaluated",
     "ParametersProposed",
+    "Provenance",
     "Readout",
     "Request",
     "RequestSkipped",
@@ -149,10 +150,25 @@ class Request(Body, frozen=True, kw_only=True):
     """seconds since the epoch, after which it shall not be carried out; none by default"""
 
 
+class Provenance(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run's numbers depend on besides its spec."""
+
+    versions: dict[str, str]
+    """of Python, varloop and the libraries that decide numbers, where the circuit was compiled"""
+    calibration: str
+    """names the state of the device; ``ideal`` for a simulator without noise"""
+    device: dict[str, dict[str, float]] = {}
+    """what that calibration says of what is in use: of each operation, as ``cz 3 4``, its ``error`` and ``duration``
+    in seconds; of each qubit, as ``qubit 3``, its ``t1`` and ``t2`` in seconds"""
+
+
 class CircuitEncoded(Request, frozen=True, kw_only=True):
     """The run's circuit is compiled; carries the first points."""
 
     type = PREFIX + "circuit.encoded"
+    names: list[str] = []
+    """of the parameters, in their order"""
+    provenance: Provenance | None = None
 
 
 class ParametersProposed(Request, frozen=True, kw_only=True):

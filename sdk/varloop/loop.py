@@ -164,7 +164,7 @@ def skip(loop: Loop, optimizer: Optimizer, budget: Budget, reason: str) -> tuple
     if reason == "deadline":
         return loop, expired(loop)
     if loop.stopping:  # that was its final measurement
-        return loop, Ask(loop.points, False)
+        return msgspec.structs.replace(loop, stopping=reason), Ask(loop.points, False)
     return stop(loop, optimizer, budget, reason)
 
 

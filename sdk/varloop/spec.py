@@ -12,6 +12,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
+from os import PathLike, fspath
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 import msgspec
@@ -239,6 +241,23 @@ class RunSpec(_Part, frozen=True, kw_only=True):
     optimization_level: Annotated[int, msgspec.Meta(ge=0, le=3)] = 2
     """of Qiskit's transpiler"""
     budget: Budget = Budget()
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write it as JSON, which ``varloop run`` and :meth:`load` read."""
+        Path(path).write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
+
+    @staticmethod
+    def load(path: str | PathLike[str]) -> RunSpec:
+        """Read one that was saved.
+
+        :raises UsageError: if there is no such file, or it is no JSON.
+        :raises SpecError: with every fault found.
+        """
+        try:
+            data = msgspec.json.decode(Path(path).read_bytes())
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise UsageError(f"no spec can be read from {fspath(path)}: {error}") from error
+        return parse(data)
 
 
 Check = Callable[[dict[str, Any]], list[str]]

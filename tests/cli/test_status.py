@@ -239,3 +239,25 @@ def test_a_run_is_awaited_that_a_worker_takes_up_later(client: EmbeddedClient) -
     await_submission(seen(client, clock), "late", lambda: None)
 
     assert len(clock.sleeps) == 1
+
+
+def test_the_history_as_data(program: Program) -> None:
+    """CSV with a line of names, or the same rows as JSON; a run that is not there is an error."""
+    program(*RUN)
+    lines = program("history", "mine").stdout.splitlines()
+    rows = json.loads(program("history", "mine", "--format", "json").stdout)
+
+    assert lines[0].split(",")[:6] == ["iteration", "final", "value", "error", "lowest", "shots"]
+    assert len(lines) - 1 == len(rows) == 7
+    assert [float(line.split(",")[2]) for line in lines[1:]] == [row["value"] for row in rows]
+    program("history", "none", code=3)
+
+
+def test_a_record_is_replayed(program: Program) -> None:
+    """The same numbers again, bit for bit."""
+    program(*RUN)
+
+    assert (
+        program("replay", "mine", "--app", "app.py").stdout
+        == "run mine: 7 iterations of 7 the same, bit for bit\n"
+    )

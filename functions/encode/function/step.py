@@ -8,12 +8,14 @@ from varloop import optimizers
 from varloop.app import App
 from varloop.context import Context
 from varloop.errors import SpecError
-from varloop.events import CircuitEncoded, Event, RunSubmitted
+from varloop.events import CircuitEncoded, Event, Provenance, RunSubmitted
 from varloop.loop import Cost, Loop, opened
 from varloop.quantum import check
 from varloop.quantum.gradients import choose, plan
+from varloop.quantum.problems import parameter_names
 from varloop.quantum.templates import Template
 from varloop.spec import RunSpec, parse
+from varloop.support.versions import versions
 
 app = App()
 
@@ -22,7 +24,8 @@ app = App()
 def encode(event: Event[RunSubmitted], ctx: Context) -> CircuitEncoded:
     """Check the spec, compile its circuit once, and ask the optimizer for the first points."""
     spec = parse(event.data.spec, optimizers.faults, partial(check.faults, load=ctx.load))
-    template = ctx.templates.of(spec, ctx.backends.get(spec.backend))
+    backend = ctx.backends.get(spec.backend)
+    template = ctx.templates.of(spec, backend)
     optimizer = optimizers.create(spec.optimizer, spec.seed)
     state = optimizer.start(first_parameters(spec, template, ctx))
     ask = optimizer.ask(state)
@@ -48,6 +51,10 @@ def encode(event: Event[RunSubmitted], ctx: Context) -> CircuitEncoded:
         gradient=gradient if ask.gradient else "none",
         memo=ctx.remember(loop),
         deadline=loop.deadline,
+        names=parameter_names(spec, ctx.load),
+        provenance=Provenance(
+            versions=versions(), calibration=backend.calibration, device=backend.facts(template)
+        ),
     )
 
 

@@ -11,8 +11,6 @@ from varloop.errors import CircuitError, SpecError
 from varloop.support.numbers import count, duration, with_error
 
 if TYPE_CHECKING:
-    from varloop.evaluation import Evaluation
-    from varloop.optimizers import Ask
     from varloop.quantum.check import Report
     from varloop.spec import RunSpec
 
@@ -29,6 +27,8 @@ def check_command(spec: str, settings: tuple[str, ...], as_json: bool) -> None:
     Its first point is simulated once. A spec with faults is refused with all of them at once, whatever they are about,
     and exit code 2.
     """
+    from varloop.client.check import examine
+
     name, data = specs.read(spec)
     checked = specs.checked(specs.with_settings(data, settings), "default")
     try:
@@ -43,34 +43,6 @@ def check_command(spec: str, settings: tuple[str, ...], as_json: bool) -> None:
     )
     for title, value in rows(checked, report, first):
         click.echo(f"  {title:<13} {value}")
-
-
-def examine(spec: RunSpec) -> tuple[Report, int]:
-    """The report of a sound spec for what its optimizer asks time and again, and how many points come first."""
-    from varloop import optimizers
-    from varloop.quantum.backends import Backends
-    from varloop.quantum.check import report
-    from varloop.quantum.problems import ansatz
-
-    optimizer = optimizers.create(spec.optimizer, spec.seed)
-    start = spec.initial or [0.0] * ansatz(spec).num_parameters
-    state = optimizer.start(start)
-    first = optimizer.ask(state)
-    if first is None:
-        raise SpecError([f"optimizer: {spec.optimizer.name} has nothing to ask for this circuit"])
-    later = optimizer.ask(optimizer.tell(state, _imagined(first, len(start)))) or first
-    points = len(first.points)
-    seen = report(spec, Backends(), len(later.points), later.gradient, first=points, start=start)
-    return seen, points
-
-
-def _imagined(ask: Ask, parameters: int) -> Evaluation:
-    """Any answer, to see what the optimizer asks next."""
-    from varloop.evaluation import Evaluation
-
-    values = [0.1 * k for k in range(len(ask.points))]
-    gradient = [0.1] * parameters if ask.gradient else None
-    return Evaluation(values, [0.0] * len(values), gradient)
 
 
 def rows(spec: RunSpec, report: Report, first: int) -> list[tuple[str, str]]:

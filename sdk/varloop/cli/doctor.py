@@ -90,7 +90,7 @@ def _functions() -> Finding:
 
 def _simulator() -> Finding:
     """Run a job."""
-    from varloop.cli.check import examine
+    from varloop.client.check import examine
     from varloop.spec import Budget, MaxCut, RunSpec
     from varloop.support.clock import SystemClock
 

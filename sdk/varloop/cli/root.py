@@ -42,6 +42,8 @@ COMMANDS = {
     "status": "varloop.cli.status:status_command",
     "runs": "varloop.cli.status:runs_command",
     "watch": "varloop.cli.status:watch_command",
+    "history": "varloop.cli.history:history_command",
+    "replay": "varloop.cli.replay:replay_command",
     "report": "varloop.cli.report:report_command",
     "serve": "varloop.cli.serve:serve_command",
     "setup": "varloop.cli.kafka:setup_command",

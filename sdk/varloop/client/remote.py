@@ -15,7 +15,7 @@ from varloop.client.server import Server
 from varloop.context import Resources
 from varloop.errors import UsageError
 from varloop.events import BODIES, Event
-from varloop.runs import Iteration, RunState
+from varloop.runs import History, Iteration, RunState
 from varloop.store import Store, open_store
 from varloop.support.clock import Clock, SystemClock
 from varloop.wire.codec import from_json
@@ -64,7 +64,7 @@ class ServedRun:
     def ending(self) -> Event[Any] | None:
         return self._server.ending(self.id)
 
-    def history(self) -> list[Iteration]:
+    def history(self) -> History:
         return self._server.history(self.id)
 
     def finished(self, iteration: int) -> Iteration | None:

@@ -18,7 +18,7 @@ from varloop.events import (
     StopRequested,
     Terminal,
 )
-from varloop.runs import Iteration, RunState
+from varloop.runs import History, Iteration, RunState
 from varloop.support.clock import Clock
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Known(Protocol):
     def ending(self) -> Event[Any] | None:
         """The event that ended it, or None."""
 
-    def history(self) -> list[Iteration]:
+    def history(self) -> History:
         """All finished iterations, oldest first."""
 
     def finished(self, iteration: int) -> Iteration | None:
@@ -162,7 +162,7 @@ class Run:
         """Where the run stands."""
         return self.stored.state()
 
-    def history(self) -> list[Iteration]:
+    def history(self) -> History:
         """All finished iterations."""
         return self.stored.history()
 

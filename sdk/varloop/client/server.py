@@ -24,7 +24,7 @@ from varloop.errors import (
     UsageError,
 )
 from varloop.events import Event
-from varloop.runs import STATES, Iteration, RunState
+from varloop.runs import STATES, History, Iteration, RunState
 from varloop.runs.follow import ITERATION
 from varloop.support.connections import address, authorization, endpoint
 from varloop.wire.codec import STRUCTURED, from_json, to_json
@@ -88,9 +88,9 @@ class Server:
         """
         return _state(self._get(f"/runs/{run}"))
 
-    def history(self, run: str) -> list[Iteration]:
+    def history(self, run: str) -> History:
         """Its finished iterations, oldest first."""
-        return msgspec.convert(self._get(f"/runs/{run}/history"), list[Iteration])
+        return History(msgspec.convert(self._get(f"/runs/{run}/history"), list[Iteration]))
 
     def finished(self, run: str, iteration: int) -> Iteration | None:
         """One iteration, or None if it is not finished."""

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from datetime import datetime
-from importlib import metadata
 from typing import Any
 
 import msgspec
 
 from varloop.context import Resources
 from varloop.errors import VarloopError
-from varloop.events import CircuitEncoded, CircuitExecuted, Job, Request, RunCompleted
+from varloop.events import CircuitEncoded, CircuitExecuted, Job, Provenance, Request, RunCompleted
 from varloop.journal import Call
 from varloop.runs import Iteration, RunState, StoredRun
 from varloop.spec import digest
 from varloop.store.layout import function_of, iteration_prefix, template_key
 from varloop.support.masking import mask
+from varloop.support.versions import versions
 from varloop.wire.codec import encode_body
 
 __all__ = ["Facts", "Ran", "TemplateFacts", "gather"]
-
-PACKAGES = ("varloop", "qiskit", "qiskit-aer", "numpy")
 
 
 class Cost(msgspec.Struct):
@@ -80,6 +77,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     digests: dict[str, str]
     versions: dict[str, str]
     """of the process that gathered this"""
+    provenance: Provenance | None
+    """what the run's numbers depend on besides its spec"""
     store: str
     notes: list[str] = []
     """what could not be read"""
@@ -105,7 +104,8 @@ def gather(resources: Resources, run: str) -> Facts:
         parameters=_parameters(resources, state, notes),
         ended=end.time if end else None,
         digests=_digests(resources, state, notes),
-        versions=_versions(),
+        versions=versions(),
+        provenance=encoded.provenance if (encoded := stored.encoded()) else None,
         store=mask(resources.store.url),
         notes=notes,
     )
@@ -226,7 +226,3 @@ def _digests(resources: Resources, state: RunState, notes: list[str]) -> dict[st
     if state.outcome is not None:
         found["result"] = hashlib.sha256(encode_body(state.outcome)).hexdigest()
     return found
-
-
-def _versions() -> dict[str, str]:
-    return {"Python": sys.version.partition(" ")[0], **{name: metadata.version(name) for name in PACKAGES}}

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from varloop.events import RunCompleted, RunFailed, Solution
+from varloop.events import Provenance, RunCompleted, RunFailed, Solution
 from varloop.report.convergence import split
 from varloop.report.facts import Facts, TemplateFacts
 from varloop.report.html import Child, Html, el, join
@@ -199,6 +199,7 @@ def provenance(facts: Facts) -> Html:
         *((f"SHA-256 of the {name}", el("code", text)) for name, text in facts.digests.items()),
         ("store", el("code", facts.store)),
         ("hosts", ", ".join(sorted({call.host for call in facts.calls if call.host})) or "unknown"),
+        *_made_with(facts.provenance),
         ("this page by", ", ".join(f"{name} {version}" for name, version in facts.versions.items())),
     ]
     spec = yaml.safe_dump(
@@ -215,6 +216,22 @@ def provenance(facts: Facts) -> Html:
         ),
         el("details", el("summary", "Run spec, as YAML"), el("pre", spec)),
     )
+
+
+def _made_with(provenance: Provenance | None) -> list[tuple[str, Child]]:
+    """Versions and the device's calibration, as recorded with the run."""
+    if provenance is None:
+        return []
+    versions = ", ".join(f"{name} {version}" for name, version in provenance.versions.items())
+    rows: list[tuple[str, Child]] = [("compiled by", versions)]
+    if provenance.device:
+        numbers = [
+            f"{what}: " + ", ".join(f"{name} {number:.3g}" for name, number in each.items())
+            for what, each in provenance.device.items()
+        ]
+        listed = el("details", el("summary", provenance.calibration), el("pre", "\n".join(numbers)))
+        rows.append(("calibration", listed))
+    return rows
 
 
 def _shortened(node: Any) -> Any:

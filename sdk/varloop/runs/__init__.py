@@ -8,14 +8,15 @@ from typing import Any
 import msgspec
 
 from varloop.context import Resources
-from varloop.events import CancelRequested, Event, RunCancelled, RunCompleted, RunFailed
+from varloop.events import CancelRequested, CircuitEncoded, Event, RunCancelled, RunCompleted, RunFailed
 from varloop.journal import Call, Record, read_record
 from varloop.progress import Iteration
+from varloop.runs.history import History
 from varloop.spec import RunSpec
 from varloop.store.layout import END, is_step, iteration_of, iteration_prefix
 from varloop.wire.codec import from_json
 
-__all__ = ["Iteration", "RunState", "StoredRun", "why"]
+__all__ = ["History", "Iteration", "RunState", "StoredRun", "why"]
 
 
 class RunState(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,9 +112,20 @@ class StoredRun:
             outcome=end.data if end else None,
         )
 
-    def history(self) -> list[Iteration]:
+    def history(self) -> History:
         """All finished iterations, oldest first."""
-        return [record.progress for _, record in self.records() if record.progress is not None]
+        found = (record.progress for _, record in self.records() if record.progress is not None)
+        encoded = self.encoded()
+        return History(found, encoded.names if encoded else ())
+
+    def encoded(self) -> CircuitEncoded | None:
+        """What its first step said, or None if it is not done or belongs to a pipeline whose first step says other."""
+        for _, record in self.records(iteration_prefix(0)):
+            for raw in record.events:
+                event = self._resources.claims.whole(from_json(bytes(raw), self._resources.types))
+                if isinstance(event.data, CircuitEncoded):
+                    return event.data
+        return None
 
     def finished(self, iteration: int) -> Iteration | None:
         """One iteration, or None if it is not finished."""

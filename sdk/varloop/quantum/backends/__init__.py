@@ -48,6 +48,9 @@ class Backend(Protocol):
     def calibration(self) -> str:
         """Changes whenever circuits should be compiled anew."""
 
+    def facts(self, template: Template) -> dict[str, dict[str, float]]:
+        """What the calibration says of what a template uses (see :class:`varloop.events.Provenance`)."""
+
     @property
     def versions(self) -> dict[str, str]:
         """Versions of the software that compiled circuits depend on."""

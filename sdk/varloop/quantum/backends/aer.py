@@ -51,6 +51,9 @@ class Aer:
     def calibration(self) -> str:
         return "ideal"
 
+    def facts(self, template: Template) -> dict[str, dict[str, float]]:
+        return {}
+
     @cached_property
     def versions(self) -> dict[str, str]:
         import qiskit

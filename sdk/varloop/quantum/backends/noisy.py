@@ -57,6 +57,25 @@ class NoisyAer(Aer):
     def target(self) -> Target:
         return device(self.name.removeprefix("aer:"))().target
 
+    def facts(self, template: Template) -> dict[str, dict[str, float]]:
+        used = {
+            (instruction.name, tuple(circuit.find_bit(qubit).index for qubit in instruction.qubits))
+            for circuit in template.circuits
+            for instruction in circuit.data
+        }
+        found: dict[str, dict[str, float]] = {}
+        for name, qubits, properties in _properties(self.target):
+            if (name, qubits) in used and properties is not None:
+                numbers = {"error": properties.error, "duration": properties.duration}
+                found[" ".join((name, *map(str, qubits)))] = numbers
+        for qubit in sorted({qubit for _, qubits in used for qubit in qubits}):
+            relaxation = (self.target.qubit_properties or {})[qubit]
+            found[f"qubit {qubit}"] = {"t1": relaxation.t1, "t2": relaxation.t2}
+        return {
+            what: {key: float(number) for key, number in numbers.items() if number is not None}
+            for what, numbers in sorted(found.items())
+        }
+
     def _program(self, template: Template, calibrate: bool) -> Program:
         used = sorted(
             {circuit.find_bit(qubit).index for circuit in template.circuits for qubit in _active(circuit)}
