@@ -34,7 +34,7 @@ __all__ = ["Context", "Resources"]
 
 
 class Resources:
-    """What the functions of one process share. Qiskit is loaded when a function first asks for it.
+    """What the functions of one process share, whatever their threads. Qiskit is loaded when a function first asks for it.
 
     :param load: reads the circuits of specs. By default this process does; a host that takes specs from strangers
         gives its :class:`varloop.quantum.sandbox.Sandbox`.
@@ -90,11 +90,13 @@ class Resources:
         """
         if not event.time:
             event = msgspec.structs.replace(event, time=round(self.clock.now(), 6))
-        if not self.store.create(submitted_key(event.run), to_json(event)):
+        if self.store.create(submitted_key(event.run), to_json(event)):
+            self._journals.pop(event.run, None)  # of a run of this name that was collected
+            self._specs.pop(event.run, None)
+        else:
             event = self.check_free(event)
-        self.store.create(
-            index_key(event.time, event.run), b""
-        )  # each time: whoever came first may have died here
+        index = index_key(event.time, event.run)
+        self.store.create(index, b"")  # each time: whoever came first may have died here
         return event
 
     def check_free(self, event: Event[RunSubmitted]) -> Event[RunSubmitted]:

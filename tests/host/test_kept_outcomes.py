@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from core.toys import Toy, invoker, submission
+from host.test_worker import until
 from loop.cases import RUNS
 from varloop.client import EmbeddedClient
 from varloop.context import Resources
@@ -16,26 +17,30 @@ from varloop.errors import StoreUnavailable, TemporaryError
 from varloop.events import CircuitExecuted, Event, RunCompleted
 from varloop.host import Verdict, load_pipelines
 from varloop.host.embedded import EmbeddedHost
+from varloop.host.server.service import Service
 from varloop.quantum.backends import Backends
+from varloop.runs import StoredRun
 from varloop.store.memory import MemoryStore
+from varloop.support.clock import SystemClock
 from varloop.testing import FakeClock, trial
+from varloop.wire.claims import Claims
 
 
 class Busy(MemoryStore):
     """Answers 503 to half of what it is asked to write, having written it or not (409: it cannot tell).
 
     :param seed: of which half.
-    :param reads: to half of the reads as well.
     """
 
-    def __init__(self, seed: int, *, reads: bool = False) -> None:
+    def __init__(self, seed: int) -> None:
         super().__init__()
         self._draw = random.Random(seed)
-        self._reads = reads
+        self.writes, self.reads = True, False
+        """whether half of the writes, and of the reads, are refused"""
         self.refused = 0
 
     def _create(self, key: str, sealed: bytes) -> bool:
-        lot = self._draw.random() if self._objects else 1.0  # the application's own is no matter here
+        lot = self._draw.random() if self.writes else 1.0
         created = lot >= 0.25 and super()._create(key, sealed)
         if lot < 0.5:
             self.refused += 1
@@ -43,7 +48,7 @@ class Busy(MemoryStore):
         return created
 
     def _read(self, key: str) -> bytes | None:
-        if self._reads and self._draw.random() < 0.5:
+        if self.reads and self._draw.random() < 0.5:
             raise StoreUnavailable("SlowDown", retry_after=0.1)
         return super()._read(key)
 
@@ -56,7 +61,7 @@ def test_a_store_that_refuses_half_of_the_writes_costs_no_call(seed: int, reads:
     pipelines = invoker(toy.app).pipelines
     host = EmbeddedHost(pipelines, Resources(store, FakeClock(), pipelines.types))
     host.publish(submission())
-    store._reads = reads
+    store.reads = reads
     host.drain()
 
     assert store.refused > 5
@@ -89,10 +94,12 @@ def test_jobs_are_counted_exactly(name: str, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(Backends, "get", counting)
     store, pipelines = Busy(3), load_pipelines()
     client = EmbeddedClient(EmbeddedHost(pipelines, Resources(store, FakeClock(), pipelines.types)))
+    store.writes = False
     run = client.submit(RUNS[name], run="trial")
-    store._reads = True
+    store.writes = True
+    store.reads = True
     client.host.drain()
-    store._reads = False
+    store.reads = False
     result = run.result()
 
     assert store.refused > 5
@@ -167,3 +174,19 @@ def test_another_process_makes_the_call_anew() -> None:
         end = next((each for each in outcome.events if isinstance(each.data, RunCompleted)), end)
 
     assert end is not None
+
+
+def test_the_threads_of_a_server_share_what_waits() -> None:
+    """Whichever thread is delivered an event again finds the outcome of the call that another made."""
+    toy, store = Toy(iterations=12), Busy(5)
+    service = Service(invoker(toy.app).pipelines, MemoryStore(), SystemClock())
+    service.resources.store = store
+    service.resources.claims = Claims(store)
+    service.start()
+    service._bus.publish(submission())
+    until(lambda: StoredRun(Resources(store), "r").ending())
+    service.stop()
+
+    assert store.refused > 3
+    calls = {name: count for name, count in toy.calls.items() if not name.startswith("postprocess")}
+    assert set(calls.values()) == {1}, calls

@@ -19,7 +19,7 @@ from varloop.context import Context, Resources
 from varloop.errors import EventError, PermanentError, TemporaryError, UsageError
 from varloop.events import CancelRequested, CircuitEncoded, Event, RunCancelled, RunFailed, RunSubmitted
 from varloop.host import Invoker
-from varloop.host.knative import FunctionHost, Receiver, serve_function
+from varloop.host.knative import SETTINGS, FunctionHost, Receiver, serve_function
 from varloop.store import Store
 from varloop.store.folder import FolderStore
 from varloop.store.memory import MemoryStore
@@ -457,7 +457,7 @@ def test_what_the_sink_does_not_take_is_delivered_again(
 ) -> None:
     """Whatever a sink refuses, the delivery is put off; later it is the same event, and the function not called."""
     toy = Toy()
-    post = serve(toy.app, sink=sink.server.url)
+    post = serve(toy.app, sink=sink.server.url, settings=SETTINGS)
     sink.status = status
     assert post(*a_submission()).problem()[0] == 503
 

@@ -54,3 +54,21 @@ def test_a_clock_that_is_far_behind_does_not_put_off_for_long() -> None:
 
     assert first.invoke(event).verdict is Verdict.EMIT
     assert second.invoke(event).verdict is Verdict.EMIT
+
+
+def test_whoever_could_not_publish_does_so_at_the_next_delivery() -> None:
+    """A process that failed to publish an outcome need not wait for anybody: nobody else is about to."""
+    clock, store = FakeClock(), MemoryStore()
+    pipelines = invoker(Toy().app).pipelines
+    first, second = (
+        Invoker(pipelines, Resources(store, clock, pipelines.types), settings=Settings(patience=20.0))
+        for _ in range(2)
+    )
+    event = submission()
+    emitted = first.invoke(event)
+    first.unpublished(event)
+
+    assert second.invoke(event).verdict is Verdict.RETRY
+    assert first.invoke(event) == emitted
+    first.confirm(event)
+    assert first.invoke(event).verdict is Verdict.RETRY

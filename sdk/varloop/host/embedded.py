@@ -32,11 +32,14 @@ class EmbeddedHost:
         *,
         settings: Settings | None = None,
         observer: Observer | None = None,
+        invoker: Invoker | None = None,
     ) -> None:
         self.bus = bus or MemoryBus(resources.clock)
         self.resources = resources
         self.pipelines = pipelines
-        self.invoker = Invoker(pipelines, resources, host="embedded", settings=settings, observer=observer)
+        self.invoker = invoker or Invoker(
+            pipelines, resources, host="embedded", settings=settings, observer=observer
+        )
         self._consumer = self.bus.consumer("varloop", pipelines.types)
         self._under_way: Delivery | None = None
         self.overtaken: LruCache[str, None] = LruCache(OVERTAKEN)

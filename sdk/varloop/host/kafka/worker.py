@@ -70,11 +70,12 @@ class Worker:
         self.fusion = fusion
         self.sandbox = Sandbox()
         self._takes = _taken(pipelines, functions)
+        resources = Resources(store, types=pipelines.types, load=self.sandbox.load)
         self._call_threads = [
             WorkerThread(
                 bus,
                 pipelines,
-                Resources(store, types=pipelines.types, load=self.sandbox.load),
+                resources,
                 number,
                 self._at_home,
                 settings=settings,

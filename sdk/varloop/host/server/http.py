@@ -85,7 +85,7 @@ def _tell(app: Flask, service: Service) -> None:
     def list_all() -> Response:
         limit = request.args.get("limit", PAGE, type=int)
         wanted = {name: request.args.get(name, "") for name in ("state", "before")}
-        return _json(states(service.resources(), limit=max(0, limit), **wanted))
+        return _json(states(service.resources, limit=max(0, limit), **wanted))
 
     @app.get("/runs/<run>")
     def show(run: str) -> Response:
@@ -171,7 +171,7 @@ def _known(service: Service, run: str) -> Resources:
     """Resources, if there is such a run."""
     from flask import abort
 
-    resources = service.resources()
+    resources = service.resources
     try:
         resources.submitted(run)
     except (EventError, PermanentError) as error:

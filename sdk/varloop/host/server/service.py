@@ -17,6 +17,7 @@ from varloop.context import Resources
 from varloop.errors import ConflictError, EventError, VarloopError
 from varloop.events import Event, RunSubmitted
 from varloop.host.embedded import EmbeddedHost
+from varloop.host.invoke import Invoker
 from varloop.host.server.bus import LiveBus
 from varloop.journal import list_runs
 from varloop.quantum.sandbox import Sandbox
@@ -56,14 +57,11 @@ class Service:
         self.store = store
         self.clock = clock
         self.stopping = threading.Event()
-        self._sandbox = Sandbox()
+        self.resources = Resources(store, clock, pipelines.types, Sandbox().load)
+        self._invoker = Invoker(pipelines, self.resources, host="serve")
         self._bus = LiveBus(store, clock, turn)
-        self._threads: dict[threading.Thread, EmbeddedHost] = {}
+        self._threads: list[threading.Thread] = []
         self._overseer = threading.Thread(target=self._oversee, name="varloop-overseer", daemon=True)
-
-    def resources(self) -> Resources:
-        """Resources for one thread: they cache, and caches are not shared."""
-        return Resources(self.store, self.clock, self.pipelines.types, self._sandbox.load)
 
     def start(self) -> list[str]:
         """Begin to deliver, with what earlier processes left. Returns the runs that go on.
@@ -83,7 +81,7 @@ class Service:
 
     def _resume(self, run: str) -> bool:
         try:
-            events = StoredRun(self.resources(), run).pending()
+            events = StoredRun(self.resources, run).pending()
         except VarloopError as error:
             log.warning("not resumed: %s", mask(str(error)))
             return False
@@ -91,11 +89,11 @@ class Service:
         return bool(events)
 
     def _host(self) -> EmbeddedHost:
-        return EmbeddedHost(self.pipelines, self.resources(), self._bus)
+        return EmbeddedHost(self.pipelines, self.resources, self._bus, invoker=self._invoker)
 
     def _begin(self, host: EmbeddedHost) -> None:
         thread = threading.Thread(target=self._deliver, args=(host,), name="varloop-serve", daemon=True)
-        self._threads[thread] = host
+        self._threads.append(thread)
         thread.start()
 
     def _deliver(self, host: EmbeddedHost) -> None:
@@ -115,11 +113,10 @@ class Service:
         not.
         """
         while not self.stopping.wait(LOOK):
-            self._threads = {thread: host for thread, host in self._threads.items() if thread.is_alive()}
-            for host in self._threads.values():
-                for event, outcome in host.invoker.oversee():
-                    self._bus.publish(*outcome.events)
-                    self._bus.done(event)
+            self._threads = [thread for thread in self._threads if thread.is_alive()]
+            for event, outcome in self._invoker.oversee():
+                self._bus.publish(*outcome.events)
+                self._bus.done(event)
             missing = THREADS - (len(self._threads) - self._bus.overdue())
             for _ in range(min(missing, MOST - len(self._threads))):
                 self._begin(self._host())
@@ -138,7 +135,7 @@ class Service:
         :raises EventError: if one cannot be accepted.
         :raises SpecError: if one submits a spec with faults.
         """
-        resources = self.resources()
+        resources = self.resources
         specs: dict[str, bytes] = {}
         for event in events:
             self._check(event, resources)
