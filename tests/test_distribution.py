@@ -52,6 +52,14 @@ def test_every_step_is_found_by_entry_point() -> None:
     assert all(point.load() is not None for point in found)
 
 
+def test_an_environment_knows_every_entry_point() -> None:
+    """What pyproject.toml declares is installed; an environment from before is to be installed again (`make install`)."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
+
+    for group, points in declared.items():
+        assert set(points) <= {point.name for point in entry_points(group=group)}
+
+
 def sources() -> Iterator[tuple[Path, ast.AST]]:
     """Every module of the SDK and of the functions."""
     for folder in ("sdk/varloop", *(f"functions/{step}/function" for step in STEPS)):

@@ -4,7 +4,9 @@ import importlib.util
 import os
 import subprocess
 import sys
+import threading
 from functools import reduce
+from importlib.metadata import EntryPoint
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,8 @@ from qiskit.quantum_info import Pauli, SparsePauliOp, Statevector
 from quantum.backend_contract import RING, ZZ, Array, BackendContract, ansatz, backends, points
 from varloop.errors import CircuitError, MissingExtra, SpecError
 from varloop.events import Measurement, Samples
-from varloop.quantum.backends import Backends, aer, noisy, program
+from varloop.quantum import backends as families
+from varloop.quantum.backends import Backend, Backends, aer, noisy, program
 from varloop.quantum.backends.aer import Aer
 from varloop.quantum.backends.isa import compile_circuit
 from varloop.quantum.backends.program import Slots, assemble, cores
@@ -466,6 +469,54 @@ def test_an_unknown_backend_names_those_like_it() -> None:
     for name in ("ibm_torino", "aer:fake_torrino", "aer:torino"):
         with pytest.raises(SpecError, match="such as aer:fake_torino"):
             Backends().get(name)
+
+
+class Lab:
+    """A family of somebody else's."""
+
+    def open(self, name: str) -> Backend | None:
+        """One device, which is the simulator under another name."""
+        return Aer(name) if name == "lab:one" else None
+
+    def expected(self, name: str) -> str:
+        """That device's name."""
+        return "lab:one"
+
+
+LAB = Lab()
+
+
+def test_others_bring_backends_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A family that is installed is found by its entry point, and an unknown name is answered by all of them."""
+    lab = EntryPoint("lab", f"{__name__}:LAB", families.GROUP)
+    installed = {**families._points(), "lab": lab}
+    monkeypatch.setattr(families, "_points", lambda: installed)
+    assert Backends().get("lab:one").name == "lab:one"
+    assert Backends().get("aer").name == "aer"
+    for name in ("lab", "lab:two", "mars"):
+        with pytest.raises(
+            SpecError, match=rf"unknown '{name}', expected aer or aer:fake_NAME.*; or lab:one"
+        ):
+            Backends().get(name)
+
+
+def test_an_installation_without_backends_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without entry points the installation is at fault, not the spec's name."""
+    monkeypatch.setattr(families, "_points", dict)
+    with pytest.raises(SpecError, match="backend: this installation knows none; install varloop again"):
+        Backends().get("aer")
+
+
+def test_threads_get_one_backend() -> None:
+    """Who asks at the same time gets the same object."""
+    made = Backends()
+    found: list[Backend] = []
+    threads = [threading.Thread(target=lambda: found.append(made.get("aer"))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(each is found[0] for each in found)
 
 
 def test_without_its_extra_a_device_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

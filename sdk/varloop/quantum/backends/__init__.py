@@ -5,18 +5,18 @@ A backend never sees a problem or an event: it gets a template and rows of angle
 
 from __future__ import annotations
 
-import importlib.util
-import re
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Protocol
 
 from numpy.typing import ArrayLike
 
-from varloop.errors import MissingExtra, SpecError
+from varloop.errors import SpecError
 from varloop.events import Measurement
-from varloop.support.installation import install_line
+from varloop.support.installation import AGAIN
 
 if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
     from varloop.quantum.templates import Template
 
-__all__ = ["Backend", "Backends", "Compiled"]
+__all__ = ["Backend", "Backends", "Compiled", "Family"]
+
+GROUP = "varloop.backends"
+"""of entry points, each of which names a family of backends"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,11 +89,29 @@ class Backend(Protocol):
         """
 
 
+class Family(Protocol):
+    """Backends whose names begin alike: what an entry point of the group ``varloop.backends`` names.
+
+    The entry point's own name is the name of one of them, or comes before the colon in theirs: ``aer`` gives ``aer``
+    and ``aer:fake_torino``.
+    """
+
+    def open(self, name: str) -> Backend | None:
+        """The backend of this name, or None if there is none.
+
+        :raises MissingExtra: it needs a package that is not installed.
+        """
+
+    def expected(self, name: str) -> str:
+        """What could stand in place of a name that nobody knows: the forms of this family's names."""
+
+
 class Backends:
-    """The backends of this process, made when first asked for and kept."""
+    """The backends of this process, made when first asked for and kept. Safe between threads."""
 
     def __init__(self) -> None:
         self._made: dict[str, Backend] = {}
+        self._lock = threading.Lock()
 
     def get(self, name: str) -> Backend:
         """The backend of this name.
@@ -98,32 +119,26 @@ class Backends:
         :raises SpecError: there is none.
         :raises MissingExtra: it needs a package that is not installed.
         """
-        if name not in self._made:
-            self._made[name] = _make(name)
-        return self._made[name]
+        with self._lock:
+            if name not in self._made:
+                self._made[name] = _opened(name)
+            return self._made[name]
 
 
-def _make(name: str) -> Backend:
-    if name == "aer":
-        from varloop.quantum.backends.aer import Aer
-
-        return Aer()
-    if name.startswith("aer:fake_"):
-        if importlib.util.find_spec("qiskit_ibm_runtime") is None:
-            raise MissingExtra("qiskit-ibm-runtime", "ibm")
-        from varloop.quantum.backends.noisy import NoisyAer, device
-
-        if device(name.removeprefix("aer:")) is not None:
-            return NoisyAer(name)
-    raise SpecError([f"backend: unknown {name!r}, expected aer or aer:fake_NAME{_like(name)}"])
+def _opened(name: str) -> Backend:
+    points = _points()
+    own = points.get(name.partition(":")[0])
+    family: Family | None = own.load() if own else None
+    backend = family.open(name) if family else None
+    if backend is not None:
+        return backend
+    if not points:
+        raise SpecError([f"backend: this installation knows none; {AGAIN}"])
+    expected = [points[each].load().expected(name) for each in sorted(points)]
+    raise SpecError([f"backend: unknown {name!r}, expected {'; or '.join(expected)}"])
 
 
-def _like(name: str) -> str:
-    """Devices whose names are like this one."""
-    if importlib.util.find_spec("qiskit_ibm_runtime") is None:
-        return f" ({install_line('ibm')})"
-    from varloop.quantum.backends.noisy import devices
-
-    known = [device.removeprefix("fake_") for device in devices()]
-    near = get_close_matches(re.split("[_:]", name)[-1], known, 3) or ["torino"]
-    return f", such as {', '.join(f'aer:fake_{each}' for each in near)}"
+@cache
+def _points() -> dict[str, EntryPoint]:
+    """Families by name. Finding them reads the metadata of every package that is installed."""
+    return {point.name: point for point in entry_points(group=GROUP)}
