@@ -125,7 +125,8 @@ class Solution(msgspec.Struct, frozen=True, kw_only=True):
     bits: str
     cost: float
     probability: float
-    """share of the samples that gave these bits"""
+    """share of the samples that gave these bits: of the batch that found them; in a run's result, of those measured
+    afresh at its parameters"""
 
 
 class RunSubmitted(Body, frozen=True, kw_only=True):
@@ -148,6 +149,8 @@ class Request(Body, frozen=True, kw_only=True):
     """what the optimizer remembered when it proposed these points"""
     deadline: float | None = None
     """seconds since the epoch, after which it shall not be carried out; none by default"""
+    solution: Annotated[str, msgspec.Meta(pattern="^[01]{0,64}$")] = ""
+    """bits of an assignment whose share at the points is asked for, as the final measurement of a binary problem does"""
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):
@@ -204,7 +207,9 @@ class ObjectiveEvaluated(Body, frozen=True, kw_only=True):
     shots: int = 0
     """shots this iteration used"""
     solution: Solution | None = None
-    """best assignment seen in this iteration, for binary problems"""
+    """best assignment seen in this iteration, or the one that was asked for if that is better; for binary problems"""
+    shares: list[float] | None = None
+    """share of that assignment in the samples of each point, if one was asked for, shape (n_points,)"""
 
 
 class RunCompleted(Body, frozen=True, kw_only=True):

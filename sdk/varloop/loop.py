@@ -53,6 +53,8 @@ class Measured(msgspec.Struct, frozen=True):
     error: float
     """standard error of value; 0 when exact"""
     parameters: list[float]
+    share: float | None = None
+    """of the best assignment among its samples, if that was asked for"""
 
 
 class Loop(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,14 +147,14 @@ def stop(loop: Loop, optimizer: Optimizer, budget: Budget, reason: str) -> tuple
     :param loop: after its latest iteration.
     """
     last = optimizer.best(loop.optimizer)
-    if not loop.cost.row:
+    points = [last, *(point.parameters for point in loop.lowest if point.parameters != last)]
+    if loop.cost.row:
+        points = points[: budget.candidates(loop.shots, loop.cost.row, len(points))]
+        points = points * 2 if len(points) > 1 else points
+    elif loop.solution is None:  # else its probability at the result is not known yet
         if loop.lowest and loop.lowest[0].parameters == last:
             return loop, _completed(loop, loop.lowest[0], reason)
         points = [last]
-    else:
-        found = [last, *(point.parameters for point in loop.lowest if point.parameters != last)]
-        candidates = found[: budget.candidates(loop.shots, loop.cost.row, len(found))]
-        points = candidates * 2 if len(candidates) > 1 else candidates
     return msgspec.structs.replace(loop, points=points, stopping=reason), Ask(points, False)
 
 
@@ -185,7 +187,9 @@ def expired(loop: Loop) -> RunCompleted:
 
 def _measured(loop: Loop, measured: ObjectiveEvaluated) -> list[Measured]:
     """The points of the request under way with their values."""
-    return list(map(Measured, measured.evaluation.values, measured.evaluation.errors, loop.points))
+    evaluation = measured.evaluation
+    shares: list[float] | list[None] = measured.shares or [None] * len(loop.points)
+    return list(map(Measured, evaluation.values, evaluation.errors, loop.points, shares))
 
 
 def _final(points: list[Measured], loop: Loop) -> Measured:
@@ -239,6 +243,9 @@ def _exhausted(loop: Loop, budget: Budget, ask: Ask, took: float) -> str:
 
 
 def _completed(loop: Loop, result: Measured, reason: str, fresh: bool = True) -> RunCompleted:
+    solution = loop.solution
+    if solution is not None and result.share is not None:
+        solution = msgspec.structs.replace(solution, probability=result.share)
     return RunCompleted(
         value=result.value + loop.offset,
         error=result.error,
@@ -247,5 +254,5 @@ def _completed(loop: Loop, result: Measured, reason: str, fresh: bool = True) ->
         shots=loop.shots,
         reason=reason,
         fresh=fresh,
-        solution=loop.solution,
+        solution=solution,
     )

@@ -10,8 +10,8 @@ import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from varloop.events import CircuitExecuted, ObjectiveEvaluated, Solution
-from varloop.quantum.estimate import best_solution, estimate
+from varloop.events import CircuitExecuted, ObjectiveEvaluated
+from varloop.quantum.estimate import best_solution, estimate, shares
 from varloop.quantum.gradients import combine, plan
 from varloop.quantum.means import cvar, mean
 from varloop.quantum.problems import bounds, costs, is_binary
@@ -27,11 +27,9 @@ def evaluate(executed: CircuitExecuted, template: Template, spec: RunSpec, seed:
 
     :param seed: of the iteration, the one its batch was made with (``ctx.seed``).
     """
-    measured, solution = executed.measurement, None
+    measured, bits = executed.measurement, executed.request.solution
     found = estimate(template, measured, spec.problem, spec.mitigation)
-    if is_binary(spec.problem) and measured.samples is not None:
-        solution = best_solution(measured.samples, spec.problem)
-    return objective(
+    evaluated = objective(
         executed,
         template,
         seed,
@@ -39,8 +37,14 @@ def evaluate(executed: CircuitExecuted, template: Template, spec: RunSpec, seed:
         found.variances,
         shared=found.shared,
         offset=template.objective.offset,
-        solution=solution,
     )
+    if not is_binary(spec.problem) or measured.samples is None:
+        return evaluated
+    solution = best_solution(measured.samples, spec.problem, bits)
+    counted = (
+        shares(measured.samples, solution.bits)[: len(executed.request.points)].tolist() if bits else None
+    )
+    return msgspec.structs.replace(evaluated, solution=solution, shares=counted)
 
 
 def objective(
@@ -52,7 +56,6 @@ def objective(
     *,
     shared: NDArray[np.float64] | None = None,
     offset: float = 0.0,
-    solution: Solution | None = None,
 ) -> ObjectiveEvaluated:
     """The objective from values of your own.
 
@@ -68,5 +71,4 @@ def objective(
         memo=request.memo,
         evaluation=msgspec.structs.replace(combine(rows, values, variances, shared), offset=offset),
         shots=executed.measurement.shots,
-        solution=solution,
     )

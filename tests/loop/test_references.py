@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 from qiskit.circuit import Parameter, QuantumCircuit
+from qiskit.quantum_info import Statevector
 
 from varloop.client import submit
 from varloop.events import RunCompleted
-from varloop.spec import Budget, CircuitSpec, Ising, MaxCut
+from varloop.quantum.problems import ansatz
+from varloop.spec import Budget, CircuitSpec, Ising, MaxCut, RunSpec
 
 NUCLEAR = 0.7199689944
 H2 = [
@@ -111,6 +113,23 @@ def test_a_parameter_that_enters_squared(start: float) -> None:
     assert result.reason == "converged"
     assert abs(2 * found * math.sin(found**2)) < 1e-5
     assert result.value == pytest.approx(-1.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("optimizer", ["spsa", "cobyla", "l-bfgs-b"])
+@pytest.mark.parametrize("shots", [None, 3000])
+def test_the_solution_has_its_probability_at_the_result(optimizer: str, shots: int | None) -> None:
+    """Not that of the iteration which found it. By shots: its share in the fresh sample, within five deviations."""
+    if shots and optimizer == "l-bfgs-b":
+        pytest.skip("it is for exact runs")
+    problem = MaxCut(edges=[(0, 1, 1.0), (1, 2, 0.7), (2, 3, 1.3), (3, 0, 0.4), (0, 2, 0.9)])
+    result = submit(problem=problem, optimizer=optimizer, shots=shots, seed=5, budget=12).result()
+    state = Statevector(ansatz(RunSpec(problem=problem)).assign_parameters(result.parameters))
+    assert result.solution is not None
+    exact = state.probabilities()[int(result.solution.bits[::-1], 2)]
+
+    assert exact > 0.01
+    spread = math.sqrt(exact * (1 - exact) / shots) if shots else 1e-12
+    assert abs(result.solution.probability - exact) < 5 * spread
 
 
 def test_hydrogen_by_shots() -> None:

@@ -141,6 +141,22 @@ class BackendContract:
             assert outcomes.tolist() == sorted(set(outcomes.tolist()))
             assert weights.sum() == pytest.approx(1.0)  # of eight outcomes, all are listed
 
+    def test_an_exact_distribution_tells_what_was_asked(self, backend: Backend) -> None:
+        """An outcome that was asked for is among each row's, once, with its probability, however small."""
+        template, where = self.template(backend, RING), points(3)
+        rows = template.angles.bind(where)
+        likeliest = backend.run(template, rows, shots=None, seed=0).samples
+        asked = backend.run(template, rows, shots=None, seed=0, outcomes=[5]).samples
+        assert asked is not None
+        assert likeliest is not None
+        for row in range(3):
+            before, after = (
+                dict(zip(*map(list, cell(each, row)), strict=True)) for each in (likeliest, asked)
+            )
+            assert before.items() <= after.items()
+            assert 5 in after
+            assert set(after) - set(before) <= {5}
+
     def test_rows_keep_their_order(self, backend: Backend) -> None:
         """Each row's value belongs to that row, alone, in a batch, and in another order."""
         template = self.template(backend, MIXED)

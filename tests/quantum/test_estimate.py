@@ -9,7 +9,7 @@ from quantum.batches import measured, template
 from varloop.errors import CircuitError, CorruptObject
 from varloop.events import Measurement, Samples
 from varloop.quantum.backends.sampling import draw
-from varloop.quantum.estimate import best_solution, estimate
+from varloop.quantum.estimate import best_solution, estimate, shares
 from varloop.quantum.means import cvar
 from varloop.quantum.objective import Objective
 from varloop.quantum.samples import cell, columns, from_counts, pack
@@ -154,6 +154,20 @@ def test_the_best_solution_is_the_cheapest_outcome() -> None:
     samples = counted(3, 1, {0b000: 6, 0b001: 4}, {0b100: 3, 0b010: 7})
     best = best_solution(samples, problem)
     assert (best.bits, best.cost, best.probability) == ("001", -2.0, 3 / 20)
+
+
+def test_a_known_solution_stays_unless_a_sample_is_better() -> None:
+    """Of two equal ones the known is kept, with its share now; a better sample takes its place."""
+    problem = MaxCut(edges=[(0, 1, 1.0), (1, 2, 3.0)])
+    samples = counted(3, 1, {0b000: 6, 0b010: 4}, {0b101: 3, 0b000: 7})  # 010 and its complement cut 4
+    assert best_solution(samples, problem).bits == "010"
+    kept = best_solution(samples, problem, "101")
+    assert (kept.bits, kept.cost, kept.probability) == ("101", -4.0, 3 / 20)
+    assert shares(samples, "101").tolist() == [0.0, 0.3]
+    better = best_solution(samples, problem, "100")
+    assert (better.bits, better.probability) == ("010", 4 / 20)
+    unseen = counted(3, 1, {0b000: 6, 0b001: 4})
+    assert best_solution(unseen, problem, "101").probability == 0.0
 
 
 def test_of_equal_solutions_the_lowest_bits_win() -> None:

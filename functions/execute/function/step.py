@@ -43,12 +43,19 @@ def execute(event: Event[Request], ctx: Context) -> CircuitExecuted | RequestSki
     calibrate = spec.mitigation == "readout" and ctx.iteration == 0
     known = None if calibrate else calibration(ctx)  # before the job: a store that is away shall not cost one
     started = ctx.clock.now()
-    measured = backend.run(template, rows, shots=spec.shots, seed=ctx.seed, calibrate=calibrate)
+    asked = [int(request.solution[::-1], 2)] if request.solution else []
+    measured = backend.run(
+        template, rows, shots=spec.shots, seed=ctx.seed, calibrate=calibrate, outcomes=asked
+    )
     if measured.readout is not None:
         ctx.remember(measured.readout)
     return CircuitExecuted(
         request=Request(
-            template=request.template, points=request.points, gradient=request.gradient, memo=request.memo
+            template=request.template,
+            points=request.points,
+            gradient=request.gradient,
+            memo=request.memo,
+            solution=request.solution,
         ),
         job=Job(backend=backend.name, rows=len(rows), seconds=round(ctx.clock.now() - started, 6)),
         measurement=measured if calibrate else msgspec.structs.replace(measured, readout=known),

@@ -37,6 +37,7 @@ def optimize(event: Event[Any], ctx: Context) -> ParametersProposed | RunComplet
         gradient=loop.gradient if step.gradient else "none",
         memo=memo,
         deadline=loop.deadline,
+        solution=loop.solution.bits if loop.stopping and loop.solution else "",
     )
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from varloop.quantum.objective import Objective
     from varloop.quantum.templates import Template
 
-__all__ = ["Estimate", "best_solution", "estimate"]
+__all__ = ["Estimate", "best_solution", "estimate", "shares"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,20 +66,33 @@ def estimate(
     return _apart(*_sampled(template.objective, measured.samples))
 
 
-def best_solution(samples: Samples, problem: Binary) -> Solution:
+def best_solution(samples: Samples, problem: Binary, known: str = "") -> Solution:
     """The assignment of lowest cost among all samples; of several, the one with the lowest bits.
 
     Its probability is its share of all rows' samples.
+
+    :param known: bits of one that is taken unless a sample is better.
     """
-    outcomes, weights, cells = columns(samples)
+    outcomes, _, _ = columns(samples)
     prices = costs(problem, outcomes)
     best = outcomes[prices == prices.min()].min()
-    shots = np.maximum(np.bincount(cells, weights), 1.0).sum()  # an exact cell lists likely outcomes only
-    return Solution(
-        bits=f"{int(best):0{samples.num_qubits}b}"[::-1],
-        cost=float(prices.min()),
-        probability=float(weights[outcomes == best].sum() / shots),
-    )
+    bits, cost = f"{int(best):0{samples.num_qubits}b}"[::-1], float(prices.min())
+    if known and (price := float(costs(problem, _outcome(known)))) <= cost:
+        bits, cost = known, price
+    return Solution(bits=bits, cost=cost, probability=float(shares(samples, bits).mean()))
+
+
+def shares(samples: Samples, bits: str) -> NDArray[np.float64]:
+    """Share of each row's samples that are these bits, shape (n_rows,); of samples in one group."""
+    outcomes, weights, cells = columns(samples)
+    total = np.maximum(
+        np.bincount(cells, weights, samples.rows), 1.0
+    )  # an exact row lists likely outcomes only
+    return np.asarray(np.bincount(cells, weights * (outcomes == _outcome(bits)), samples.rows) / total)
+
+
+def _outcome(bits: str) -> np.uint64:
+    return np.uint64(int(bits[::-1], 2))
 
 
 def _apart(values: NDArray[np.float64], variances: NDArray[np.float64]) -> Estimate:

@@ -78,13 +78,21 @@ class Backend(Protocol):
         """
 
     def run(
-        self, template: Template, rows: ArrayLike, *, shots: int | None, seed: int, calibrate: bool = False
+        self,
+        template: Template,
+        rows: ArrayLike,
+        *,
+        shots: int | None,
+        seed: int,
+        calibrate: bool = False,
+        outcomes: Sequence[int] = (),
     ) -> Measurement:
         """Run all rows in all bases as one job. The same arguments give the same numbers, bit for bit.
 
         :param rows: angles, shape (rows, n_angles), radians.
         :param shots: per row and basis; None is exact, as the template's mode says.
         :param calibrate: also measure the readout errors of the template's qubits.
+        :param outcomes: of an exact distribution, report these too, however unlikely they are.
         :raises CircuitError: a row is not finite or has the wrong length, or the job failed.
         """
 

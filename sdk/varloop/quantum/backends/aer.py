@@ -80,7 +80,14 @@ class Aer:
         return compile_circuit(circuit, bases, self.target, level)
 
     def run(
-        self, template: Template, rows: ArrayLike, *, shots: int | None, seed: int, calibrate: bool = False
+        self,
+        template: Template,
+        rows: ArrayLike,
+        *,
+        shots: int | None,
+        seed: int,
+        calibrate: bool = False,
+        outcomes: Sequence[int] = (),
     ) -> Measurement:
         angles = _checked(rows, template)
         if (template.mode == "counts") != (shots is not None):
@@ -91,7 +98,7 @@ class Aer:
             values = self._energies(template, done, len(angles))
             return Measurement(circuits=len(done), shots=0, values=values)
         if template.mode == "distribution":
-            return _distribution(self._seen(template, done), template.objective)
+            return _distribution(self._seen(template, done), template.objective, outcomes)
         return self._counted(template, done, len(angles), shots or 0, seed)
 
     def _program(self, template: Template, calibrate: bool) -> Program:
@@ -189,8 +196,10 @@ def _checked(rows: ArrayLike, template: Template) -> NDArray[np.float64]:
     return angles
 
 
-def _distribution(probabilities: NDArray[np.float64], objective: Objective) -> Measurement:
-    """The objective of every row, and its likeliest outcomes.
+def _distribution(
+    probabilities: NDArray[np.float64], objective: Objective, asked: Sequence[int]
+) -> Measurement:
+    """The objective of every row, and its likeliest outcomes with those that were asked for.
 
     Sums in NumPy's own fixed order: a matrix product's would depend on the number of threads.
     """
@@ -199,7 +208,8 @@ def _distribution(probabilities: NDArray[np.float64], objective: Objective) -> M
         values = [cvar(objective.costs, row, share)[0] for row in probabilities]
     else:
         values = (probabilities * objective.costs).sum(axis=1).tolist()
-    outcomes = [_likeliest(row) for row in probabilities]
+    known = np.array([each for each in asked if each < probabilities.shape[1]], np.intp)
+    outcomes = [np.union1d(_likeliest(row), known) for row in probabilities]
     samples = pack(
         num_qubits=probabilities.shape[1].bit_length() - 1,
         groups=1,
