@@ -170,8 +170,8 @@ class StoredRun:
 
     def _latest(self) -> Iteration | None:
         """The last finished iteration."""
-        iterations = {iteration_of(key) for key in self._journal.keys() if is_step(key)}
-        found = map(self.finished, sorted(iterations, reverse=True))
+        keys = sorted(filter(is_step, self._journal.keys()), reverse=True)
+        found = (read_record(data, key).progress for key in keys if (data := self._journal.find(key)))
         return next((each for each in found if each is not None), None)
 
 
