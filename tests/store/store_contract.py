@@ -194,24 +194,6 @@ class SharedStoreContract(StoreContract):
         for number, mine in enumerate(won):
             assert all(store.get(key) == f"racer-{number}".encode() * 1000 for key in mine)
 
-    def test_what_one_deletes_holds_up_nobody_who_writes(self, store: Store) -> None:
-        """Processes that write and delete beside each other, deep down, meet no error and lose no object."""
-        kept = race("store.store_contract", "write_and_delete", store.url, count=150)
-
-        assert sorted(key for mine in kept for key in mine) == sorted(store.keys())
-
-
-def write_and_delete(store: Store, name: str, count: int) -> list[str]:
-    """Keys that this process left behind, after it wrote and deleted many others beside those of other processes."""
-    for number in range(count):
-        key = f"a/b/{number % 3}/c/{name}-{number}"
-        assert store.create(key, b"1")
-        store.put(key, b"2")
-        assert store.get(key) == b"2"
-        store.delete(key)
-    store.put(f"a/b/0/{name}", b"kept")
-    return [f"a/b/0/{name}"]
-
 
 def create_all(store: Store, name: str, count: int) -> list[str]:
     """Keys that this process created."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from store.racers import race
 from store.store_contract import SharedStoreContract
 from varloop.errors import StoreUnavailable
 from varloop.store import Store, open_store
@@ -83,3 +84,23 @@ def test_opens_the_same_folder_by_path_and_by_url(tmp_path: Path) -> None:
     store.put("a", b"1")
 
     assert open_store(store.url).get("a") == b"1"
+
+
+def test_what_one_deletes_holds_up_nobody_who_writes(tmp_path: Path) -> None:
+    """Processes that write and delete beside each other, deep down, meet no error and lose no object."""
+    store = open_store(str(tmp_path))
+    kept = race("store.test_store_folder", "write_and_delete", store.url, count=150)
+
+    assert sorted(key for mine in kept for key in mine) == sorted(store.keys())
+
+
+def write_and_delete(store: Store, name: str, count: int) -> list[str]:
+    """Keys that this process left behind, after it wrote and deleted many others beside those of other processes."""
+    for number in range(count):
+        key = f"a/b/{number % 3}/c/{name}-{number}"
+        assert store.create(key, b"1")
+        store.put(key, b"2")
+        assert store.get(key) == b"2"
+        store.delete(key)
+    store.put(f"a/b/0/{name}", b"kept")
+    return [f"a/b/0/{name}"]
