@@ -136,7 +136,7 @@ class EmbeddedClient(StoreClient):
     def submit(self, spec: RunSpec | dict[str, Any], *, run: str = "", pipeline: App | str = DEFAULT) -> Run:
         name = _pipeline(pipeline)
         if absence := self.host.pipelines.absence(name):
-            raise UsageError(absence, hint="give its App too")
+            raise UsageError(absence, hint="give its App too (--app FILE on the command line)")
         return super().submit(spec, run=run, pipeline=name)
 
     def takes_specs(self, pipeline: str) -> bool:
