@@ -32,6 +32,9 @@ COMMANDS = (
     ("runs", "--json"),
     ("watch", "odd"),
     ("resume", "odd"),
+    ("history", "odd"),
+    ("history", "odd", "--format", "json"),
+    ("replay", "odd"),
     ("report", "odd", "-o", "-"),
     ("report", "odd", "--json"),
 )

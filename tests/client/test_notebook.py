@@ -12,6 +12,8 @@ from report import scenes
 from varloop.client import Run
 from varloop.errors import RunEnded
 from varloop.events import RunCompleted
+from varloop.progress import Iteration
+from varloop.runs.history import History
 from varloop.support.numbers import with_error
 
 
@@ -102,6 +104,18 @@ def test_a_result_is_a_table() -> None:
 
     assert "<th>value</th><td>-1.250 ± 0.010</td>" in html
     assert "ended by: &lt;b&gt;" in html
+
+
+def test_a_history_is_a_table() -> None:
+    """A row for each iteration with parameters by name; of many every few; names are text."""
+    each = Iteration(iteration=0, value=0.5, error=0.25, lowest=0.5, shots=900, parameters=[1.0])
+
+    html = History([each] * 3, ["<θ>"])._repr_html_()
+
+    assert "<th>parameter &lt;θ&gt;</th>" in html
+    assert html.count("<td>0.500000</td><td>0.250000</td>") == 3
+    assert History([each] * 1000)._repr_html_().count("<tr>") == 1 + 59
+    assert History()._repr_html_() == "<table><tr></tr></table>"
 
 
 @pytest.mark.parametrize("ipython", [False, True])

@@ -10,7 +10,7 @@ import msgspec
 
 from varloop.context import Resources
 from varloop.errors import VarloopError
-from varloop.events import CircuitEncoded, CircuitExecuted, Job, Provenance, Request, RunCompleted
+from varloop.events import CircuitEncoded, CircuitExecuted, Job, Provenance, Request
 from varloop.journal import Call
 from varloop.runs import Iteration, RunState, StoredRun
 from varloop.spec import digest
@@ -71,7 +71,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     jobs: list[Ran]
     templates: list[TemplateFacts]
     parameters: list[str]
-    """names of the result's parameters; empty if it has none, or they could not be read"""
+    """names of the parameters, in their order; empty if they are not known"""
     ended: float | None
     """seconds since the epoch; None if the run has not ended"""
     digests: dict[str, str]
@@ -93,15 +93,15 @@ def gather(resources: Resources, run: str) -> Facts:
     stored = StoredRun(resources, run)
     state = stored.state()
     spec = stored.submitted().data.spec
-    end = stored.ending()
+    end, iterations = stored.ending(), stored.history()
     return Facts(
         state=state,
         spec=spec,
-        iterations=stored.history(),
+        iterations=iterations,
         calls=stored.calls(),
         jobs=sorted(_jobs(resources, run, notes), key=lambda each: each.started),
         templates=list(_templates(resources, run, notes)),
-        parameters=_parameters(resources, state, notes),
+        parameters=iterations.names,
         ended=end.time if end else None,
         digests=_digests(resources, state, notes),
         versions=versions(),
@@ -199,19 +199,6 @@ def _template(resources: Resources, run: str, key: str, jobs: int) -> TemplateFa
         bytes=len(data),
         jobs=jobs,
     )
-
-
-def _parameters(resources: Resources, state: RunState, notes: list[str]) -> list[str]:
-    if not (isinstance(state.outcome, RunCompleted) and state.outcome.parameters):
-        return []
-    from varloop.quantum.problems import parameter_names
-
-    try:
-        names = parameter_names(resources.spec(state.run), resources.load)
-    except VarloopError as error:
-        notes.append(mask(f"the parameters' names could not be read: {error}"))
-        return []
-    return names if len(names) == len(state.outcome.parameters) else []
 
 
 def _digests(resources: Resources, state: RunState, notes: list[str]) -> dict[str, str]:

@@ -161,7 +161,8 @@ def parameters(facts: Facts) -> Html:
     if not isinstance(outcome, RunCompleted):
         return Html()
     values = outcome.parameters
-    names = facts.parameters or [str(k) for k in range(len(values))]
+    known = facts.parameters if len(facts.parameters) == len(values) else None
+    names = known or [str(k) for k in range(len(values))]
     most = max([0.05, *map(abs, values)])
     rows = []
     for name, value in zip(names[:ROWS], values, strict=False):

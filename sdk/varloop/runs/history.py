@@ -5,12 +5,17 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
+from html import escape
 from typing import Any
 
 from varloop.errors import UsageError
 from varloop.progress import Iteration
+from varloop.support.numbers import fixed
 
 __all__ = ["History"]
+
+MANY = 60
+"""rows that a notebook shows"""
 
 
 class History(list[Iteration]):
@@ -56,6 +61,17 @@ class History(list[Iteration]):
             writer.writeheader()
             writer.writerows(rows)
         return text.getvalue()
+
+    def _repr_html_(self) -> str:
+        """The rows for a notebook, of many every few."""
+        rows = self.rows()[:: max(1, -(-len(self) // MANY))]
+        heads = "".join(f"<th>{escape(name)}</th>" for name in rows[0]) if rows else ""
+        cells = ("".join(f"<td>{_shown(value)}</td>" for value in row.values()) for row in rows)
+        return f"<table><tr>{heads}</tr>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
+
+
+def _shown(value: Any) -> str:
+    return fixed(value, 6) if isinstance(value, float) else escape("" if value is None else str(value))
 
 
 def _row(each: Iteration, names: Sequence[str], solved: bool, sloped: bool) -> dict[str, Any]:
