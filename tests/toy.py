@@ -65,7 +65,7 @@ class Downhill:
 def encode(event: Event[RunSubmitted], ctx: Context) -> CircuitEncoded:
     """Begin at the spec's first point."""
     spec = ctx.spec
-    point = spec.initial or [2.0, 1.5]
+    point = spec.point or [2.0, 1.5]
     loop = Loop(
         optimizer={"x": point}, points=[point], template="toy", gradient="none", cost=Cost(spec.shots or 0, 0)
     )

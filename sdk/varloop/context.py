@@ -180,6 +180,11 @@ class Context:
         return self._resources.submitted(self.event.run).time
 
     @property
+    def resources(self) -> Resources:
+        """What the functions of this process share."""
+        return self._resources
+
+    @property
     def store(self) -> Store:
         """Objects that all processes share."""
         return self._resources.store

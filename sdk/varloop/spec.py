@@ -27,6 +27,7 @@ __all__ = [
     "Budget",
     "CircuitSpec",
     "Energy",
+    "FromRun",
     "Ising",
     "MaxCut",
     "OptimizerSpec",
@@ -222,14 +223,23 @@ class Budget(_Part, frozen=True, kw_only=True):
         return []
 
 
+class FromRun(_Part, frozen=True, kw_only=True):
+    """First parameters from another run of the same store, which has ended."""
+
+    run: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+    """its id: the parameters of its result, or of its latest iteration if it failed or was cancelled"""
+    optimizer: bool = False
+    """also the state of its optimizer, which must be the same one: goes on as if that run's budget had been larger"""
+
+
 class RunSpec(_Part, frozen=True, kw_only=True):
     """Everything that defines a run. The same spec gives the same result, bit for bit, on a simulator."""
 
     problem: Problem
     circuit: CircuitSpec | None = None
     """the ansatz; None lets a binary problem use QAOA"""
-    initial: list[float] | None = None
-    """first parameters, radians; None draws small ones from the seed"""
+    initial: list[float] | FromRun | None = None
+    """first parameters, radians; or those of another run; None draws small ones from the seed"""
     optimizer: OptimizerSpec = OptimizerSpec()
     backend: str = "aer"
     """aer, or aer:fake_NAME for a simulated noisy device"""
@@ -241,6 +251,11 @@ class RunSpec(_Part, frozen=True, kw_only=True):
     optimization_level: Annotated[int, msgspec.Meta(ge=0, le=3)] = 2
     """of Qiskit's transpiler"""
     budget: Budget = Budget()
+
+    @property
+    def point(self) -> list[float] | None:
+        """The first parameters, if the spec has them itself."""
+        return self.initial if isinstance(self.initial, list) else None
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write it as JSON, which ``varloop run`` and :meth:`load` read."""
@@ -414,7 +429,8 @@ def _meaning(parts: dict[str, Any]) -> list[str]:
         given = [name for name in ("qpy", "qasm", "library") if getattr(circuit, name) is not None]
         if len(given) != 1:
             faults.append(f"circuit: expected one of qpy, qasm, library; got {', '.join(given) or 'none'}")
-    if not all(abs(x) <= RADIANS for x in parts.get("initial") or ()):
+    initial = parts.get("initial")
+    if isinstance(initial, list) and not all(abs(x) <= RADIANS for x in initial):
         faults.append(f"initial: every parameter must be finite, and no larger than {RADIANS:g} radians")
     if exact and parts.get("mitigation") == "readout":
         faults.append("mitigation: readout mitigation needs shots; the run is exact")

@@ -71,7 +71,7 @@ def rows(spec: RunSpec, report: Report, first: int) -> list[tuple[str, str]]:
         found.append(("broken", ", ".join(report.broken) + advice))
     if first > report.points:
         found.append(("the first", f"1 job of {count(first, 'point')}, to calibrate the optimizer"))
-    where = "the first point" if spec.initial else "parameters all zero"
+    where = "the first point" if spec.point else "parameters all zero"
     found.append(("whole run", f"at most {count(report.jobs, 'job')}{total}"))
     found.append(("value", f"{with_error(report.value, report.error)} at {where}"))
     if report.qpu_seconds is not None and report.cost is not None:

@@ -227,7 +227,7 @@ def submit(
     shots: int | None = None,
     seed: int = 0,
     budget: Budget | int = 100,
-    initial: Iterable[float] | None = None,
+    initial: Iterable[float] | dict[str, Any] | None = None,
     gradient: Gradient = "auto",
     mitigation: Mitigation = "none",
     optimization_level: int = 2,
@@ -259,7 +259,7 @@ def submit(
     :param seed: of everything random: the same arguments give the same result, bit for bit.
     :param budget: iterations, or a Budget of iterations, shots, deadline (seconds) and tolerance.
     :param initial: first parameters in the order of ``circuit.parameters``, radians; None draws them from the seed,
-        normal around 0 with a standard deviation of 0.1.
+        normal around 0 with a standard deviation of 0.1. ``{"run": ID}`` takes those of another run that has ended.
     :param gradient: parameter-shift, finite-difference or spsa, for optimizers that need one; auto takes
         parameter-shift where every gate has a rule, else finite-difference.
     :param mitigation: readout undoes misread qubits in expectation values; needs shots.

@@ -45,7 +45,7 @@ def build_spec(
     shots: int | None = None,
     seed: int = 0,
     budget: Budget | int = 100,
-    initial: Iterable[float] | None = None,
+    initial: Iterable[float] | dict[str, Any] | None = None,
     gradient: Gradient = "auto",
     mitigation: Mitigation = "none",
     optimization_level: int = 2,

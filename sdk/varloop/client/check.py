@@ -38,7 +38,7 @@ def examine(spec: RunSpec) -> tuple[Report, int]:
     from varloop.quantum.problems import ansatz
 
     optimizer = optimizers.create(spec.optimizer, spec.seed)
-    start = spec.initial or [0.0] * ansatz(spec).num_parameters
+    start = spec.point or [0.0] * ansatz(spec).num_parameters
     state = optimizer.start(start)
     first = optimizer.ask(state)
     if first is None:

@@ -6,8 +6,10 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
+
 from varloop.client.notebook import Progress, progress
-from varloop.errors import RunEnded, RunTimeout
+from varloop.errors import RunEnded, RunTimeout, UsageError
 from varloop.events import (
     Body,
     CancelRequested,
@@ -18,7 +20,8 @@ from varloop.events import (
     StopRequested,
     Terminal,
 )
-from varloop.runs import History, Iteration, RunState
+from varloop.runs import History, Iteration, RunState, StoredRun
+from varloop.spec import Budget
 from varloop.support.clock import Clock
 
 if TYPE_CHECKING:
@@ -178,6 +181,20 @@ class Run:
         """
         self.client.publish(stopping(self.id, self.stored.pipeline(), self.client.clock))
         return self
+
+    def extend(self, budget: Budget | int, *, run: str = "") -> Run:
+        """A new run that goes on where this one ended, with its optimizer as it was left, and a budget of its own.
+
+        :param budget: iterations, or a Budget, of the new run alone.
+        :param run: its id; a new one by default.
+        :raises UsageError: if the client has no store to read this run's spec from.
+        """
+        if not isinstance(self.stored, StoredRun):
+            raise UsageError("only a client with the run's store can extend it", run=self.id)
+        submitted = self.stored.submitted()
+        limits = {"iterations": budget} if isinstance(budget, int) else msgspec.to_builtins(budget)
+        spec = {**submitted.data.spec, "budget": limits, "initial": {"run": self.id, "optimizer": True}}
+        return self.client.submit(spec, run=run, pipeline=submitted.pipeline)
 
     def resume(self) -> Run:
         """Set a stopped run going again, where it stopped. Harmless if it runs or has ended."""

@@ -68,6 +68,8 @@ def faults(parts: dict[str, Any]) -> list[str]:
     found = [f"optimizer.options.{fault}" for fault in _options.faults(module.Options, spec.options)]
     if parts.get("gradient") == "none" and create(OptimizerSpec(name=spec.name), 0).needs_gradient:
         found.append(f"gradient: none, but {spec.name} needs one; expected auto")
+    if parts.get("shots") is not None and getattr(module, "EXACT_ONLY", False):
+        found.append(f"optimizer.name: {spec.name} expects exact values; with shots take spsa or adam")
     return found
 
 

@@ -20,6 +20,10 @@ from varloop.optimizers.replay import UNLIMITED, Minimize, Replay
 __all__ = ["Options", "create"]
 
 
+EXACT_ONLY = True
+"""its line search takes noise for curvature: a spec with shots is refused"""
+
+
 class Options(_options.Options, frozen=True):
     """Options of L-BFGS-B."""
 

@@ -183,7 +183,7 @@ def _circuit_faults(parts: dict[str, Any], problem: Problem | None, circuit: Qua
     if count > MAX_PARAMETERS:
         yield f"circuit: has {count} parameters, expected at most {MAX_PARAMETERS}"
         return
-    if initial is not None and len(initial) != count:
+    if isinstance(initial, list) and len(initial) != count:
         yield f"initial: has {len(initial)} numbers, the circuit has {count} parameters"
     if count:
         yield from _angle_faults(parts, circuit)
@@ -245,7 +245,7 @@ def report(
 
     backend = backends.get(spec.backend)
     template = TemplatePool(MemoryStore()).of(spec, backend)
-    point = list(start or spec.initial or [0.0] * template.angles.matrix.shape[1])
+    point = list(start or spec.point or [0.0] * template.angles.matrix.shape[1])
     method = choose(spec, gradient, template.angles)
     rows = len(plan(template.angles, [point] * n_points, method).rows)
     bases = len(template.circuits)

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from varloop.context import Resources
+from varloop.errors import PermanentError
 from varloop.events import CancelRequested, CircuitEncoded, Event, RunCancelled, RunCompleted, RunFailed
 from varloop.journal import Call, Record, read_record
 from varloop.progress import Iteration
@@ -131,6 +132,20 @@ class StoredRun:
         """One iteration, or None if it is not finished."""
         records = self.records(iteration_prefix(iteration))
         return next((record.progress for _, record in records if record.progress is not None), None)
+
+    def reached(self) -> list[float]:
+        """Where it ended: the parameters of its result, or of its latest iteration if it has none.
+
+        :raises PermanentError: if it has not ended, and may come to other points yet; or has measured nothing.
+        """
+        end, latest = self.ending(), self._latest()
+        if end is None:
+            raise PermanentError(f"run {self.id} has not ended", hint="stop it first, or wait for its result")
+        if isinstance(end.data, RunCompleted):
+            return end.data.parameters
+        if latest is None or not latest.parameters:
+            raise PermanentError(f"run {self.id} has measured nothing")
+        return latest.parameters
 
     def calls(self) -> list[Call]:
         """All recorded calls of functions, in the order they started."""
