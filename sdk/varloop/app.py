@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from varloop.errors import UsageError
-from varloop.events import BODIES, Body, Event, Terminal
+from varloop.events import BODIES, Body, Event, RunSubmitted, Terminal
 
 if TYPE_CHECKING:
     from varloop.context import Context
@@ -18,6 +18,8 @@ __all__ = ["DEFAULT", "STEPS", "App", "Function", "Pipelines"]
 DEFAULT = "default"
 STEPS = ("encode", "execute", "postprocess", "optimize")
 """functions of the default pipeline, in the order of an iteration"""
+INSTALLED = "varloop_functions."
+"""what the names of the installed functions' modules begin with"""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
 _PIPELINE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
@@ -206,11 +208,25 @@ class Pipelines:
         """Names of all pipelines."""
         return iter(self._routes)
 
-    def open(self, pipeline: str, type: str) -> bool:
-        """Whether applications may send events of this type: some function takes it, and none emits it."""
+    def takes_specs(self, pipeline: str) -> bool:
+        """Whether varloop's own first step takes a pipeline's submissions: its checks can be made before."""
+        first = self.route(pipeline, RunSubmitted.type)
+        return first is not None and first.handler.__module__.startswith(INSTALLED)
+
+    def refusal(self, pipeline: str, type: str) -> str:
+        """Why no event of this type is taken from an application; empty if it is."""
+        return self.absence(pipeline) or self.forgery(pipeline, type)
+
+    def forgery(self, pipeline: str, type: str) -> str:
+        """Why an application must not send events of this type: functions do, or nobody takes it. Empty if it may."""
         functions = {**self._routes[DEFAULT], **self._routes.get(pipeline, {})}
         emitted = {body.type for function in functions.values() for body in function.emits}
-        return type in functions and type not in emitted
+        if type in functions and type not in emitted:
+            return ""
+        return (
+            f"{type} is not taken from applications: they send what some function takes and none emits, "
+            f"such as {RunSubmitted.type}"
+        )
 
     def outlives(self, pipeline: str, type: str) -> bool:
         """Whether an event still counts when its run has ended: the end itself, and what comes of it."""

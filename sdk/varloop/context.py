@@ -83,13 +83,15 @@ class Resources:
         return self._journals.recall(run) or self._journals.keep(run, Journal(self.store, run))
 
     def register(self, event: Event[RunSubmitted]) -> Event[RunSubmitted]:
-        """Take note of a submission, once. One that does not say its time is made now.
+        """Take note of a submission, once: the one door that every submission goes through, wherever it comes from.
+        One that does not say its time is made now; a large spec is deposited.
 
-        :return: the submission with the time that is on record.
+        :return: the submission as it may be published, with the time that is on record.
         :raises ConflictError: if the run id belongs to another submission.
         """
-        if not event.time:
-            event = msgspec.structs.replace(event, time=round(self.clock.now(), 6))
+        data, encoded = self.claims.deposit(event.data, event.run)
+        time = event.time or round(self.clock.now(), 6)
+        event = msgspec.structs.replace(event, data=data, encoded=encoded, time=time)
         if self.store.create(submitted_key(event.run), to_json(event)):
             self._journals.pop(event.run, None)  # of a run of this name that was collected
             self._specs.pop(event.run, None)

@@ -19,6 +19,7 @@ from varloop.events import (
     RunCompleted,
     RunSubmitted,
 )
+from varloop.host import load_pipelines
 
 
 class Mine(Body, frozen=True):
@@ -173,3 +174,20 @@ def test_a_recorded_step_keeps_its_name() -> None:
 
     for options in ({"name": "execute"}, {"name": "mine", "pure": True}):
         Pipelines([Toy().app, an_app("own", on=ParametersProposed, **options)])
+
+
+def test_what_is_taken_from_applications() -> None:
+    """One answer for every host: of pipelines that are here, types that some function takes and none emits."""
+    pipelines = Pipelines([Toy().app, App("own")])
+
+    assert [pipelines.refusal(name, RunSubmitted.type) for name in ("default", "own")] == ["", ""]
+    assert pipelines.refusal("mystery", RunSubmitted.type).startswith("no pipeline 'mystery' here")
+    for type in ("dev.varloop.circuit.executed", "dev.varloop.run.completed", "com.example.unknown"):
+        assert pipelines.refusal("own", type).startswith(f"{type} is not taken from applications")
+
+
+def test_whose_specs_can_be_checked_before() -> None:
+    """Those that varloop's own first step takes."""
+    installed = load_pipelines([App("inherits"), Toy("own").app])
+
+    assert [installed.takes_specs(name) for name in ("default", "inherits", "own")] == [True, True, False]

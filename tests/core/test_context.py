@@ -10,7 +10,7 @@ import pytest
 from core.toys import submission
 from varloop.context import Context, Resources
 from varloop.errors import ConflictError, CorruptObject, EventError, MissingObject, SpecError
-from varloop.events import CancelRequested, Event, Memo
+from varloop.events import CancelRequested, Claim, Event, Memo
 from varloop.store.memory import MemoryStore
 from varloop.support.clock import SystemClock
 from varloop.testing import FakeClock
@@ -211,3 +211,15 @@ def test_a_submission_without_a_time_is_made_when_it_first_arrives() -> None:
 
     assert first.time == again.time == resources.submitted("r").time == 1_800_000_000.0
     assert again.data == event.data
+
+
+def test_every_door_deposits_a_large_spec() -> None:
+    """Whoever registers a submission, what is on record and may be published holds a claim on its spec."""
+    large = submission(notes="x" * (2 * LIMIT))
+    resources = Resources(MemoryStore(), FakeClock())
+    event = resources.register(large)
+
+    assert isinstance(event.data, Claim)
+    assert resources.submitted("r") == event
+    assert resources.claims.redeem(event) == large.data
+    assert resources.register(large) == event

@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from varloop.app import DEFAULT, App
 from varloop.client.builder import checked, plain, spec_data
 from varloop.client.run import SOURCE, Known, Run
@@ -31,8 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Client", "EmbeddedClient", "Run", "StoreClient", "embedded", "submit"]
 
-STEPS = "varloop_functions."
-"""where varloop's own steps are defined"""
 QUIET = 10.0
 """seconds without news after which a process that was overtaken goes on with a run itself"""
 
@@ -105,10 +101,7 @@ class StoreClient(Client):
         self.resources = resources
 
     def begin(self, submitted: Event[Any]) -> None:
-        event = msgspec.structs.replace(
-            submitted, data=self.resources.claims.deposit(submitted.data, submitted.run)[0]
-        )
-        self.resources.register(event)
+        event = self.resources.register(submitted)
         self.publish(*self.known(event.run).pending())  # its submission, if it is new
 
     def known(self, run: str) -> StoredRun:
@@ -140,8 +133,7 @@ class EmbeddedClient(StoreClient):
         return super().submit(spec, run=run, pipeline=name)
 
     def takes_specs(self, pipeline: str) -> bool:
-        taker = self.host.pipelines.route(pipeline, RunSubmitted.type)
-        return taker is not None and taker.handler.__module__.startswith(STEPS)
+        return self.host.pipelines.takes_specs(pipeline)
 
     def publish(self, *events: Event[Any]) -> None:
         for event in events:

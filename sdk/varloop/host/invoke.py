@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+import msgspec
+
 from varloop.app import Function, Pipelines
 from varloop.context import Resources
 from varloop.errors import (
@@ -184,8 +186,8 @@ class Invoker:
         function = self.pipelines.route(event.pipeline, event.type)
         if function is None or (_own(event) and event.id in self._seen):
             return Outcome(Verdict.DROP)
-        if not (_own(event) or self.pipelines.open(event.pipeline, event.type)):
-            forged = EventError(f"{event.type} from {event.source!r}: only functions send it", run=event.run)
+        if not _own(event) and (refusal := self.pipelines.forgery(event.pipeline, event.type)):
+            forged = EventError(f"{refusal}; this is from {event.source!r}", run=event.run)
             return self._dead_end(function, Verdict.DEAD, forged)
         try:
             return self._invoke(function, self.resources.claims.whole(event), attempt, safe)
@@ -233,7 +235,7 @@ class Invoker:
         self, function: Function, event: Event[Any], attempt: int, safe: Callable[[], bool]
     ) -> Outcome:
         if isinstance(event.data, RunSubmitted):
-            event = self.resources.register(event)
+            event = msgspec.structs.replace(event, time=self.resources.register(event).time)
         step = self._step(function, event, attempt)
         try:
             outcome = self._calculated(step) if function.pure else self._recorded(step, attempt, safe)

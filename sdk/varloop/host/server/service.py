@@ -10,9 +10,7 @@ import threading
 import uuid
 from typing import Any
 
-import msgspec
-
-from varloop.app import DEFAULT, Pipelines
+from varloop.app import Pipelines
 from varloop.context import Resources
 from varloop.errors import ConflictError, EventError, VarloopError
 from varloop.events import Event, RunSubmitted
@@ -144,33 +142,17 @@ class Service:
                 if specs.setdefault(event.run, spec) != spec:
                     raise ConflictError("this run is submitted twice, with different specs", run=event.run)
         for event in events:
-            self._bus.accept(self._registered(event, resources))
+            self._bus.accept(resources.register(event) if isinstance(event.data, RunSubmitted) else event)
 
     def _check(self, event: Event[Any], resources: Resources) -> None:
         """Refuse what must not come from outside, or cannot be dealt with."""
-        if absence := self.pipelines.absence(event.pipeline):
-            raise EventError(absence, run=event.run)
         if event.source.startswith(OWN_SOURCE):
             raise EventError(
                 f"the source {OWN_SOURCE}… is for functions", run=event.run, hint="name your own"
             )
-        if not self.pipelines.open(event.pipeline, event.type):
-            raise EventError(
-                f"{event.type} is not taken from applications",
-                run=event.run,
-                hint="send what some function takes and none emits, such as dev.varloop.run.submitted",
-            )
+        if refusal := self.pipelines.refusal(event.pipeline, event.type):
+            raise EventError(refusal, run=event.run)
         if isinstance(event.data, RunSubmitted):
-            if event.pipeline == DEFAULT:
+            if self.pipelines.takes_specs(event.pipeline):
                 parse(event.data.spec)
             resources.check_free(event)
-
-    def _registered(self, event: Event[Any], resources: Resources) -> Event[Any]:
-        """The event; a submission as it is registered."""
-        if not isinstance(event.data, RunSubmitted):
-            return event
-        time = event.time or round(self.clock.now(), 6)
-        data, encoded = resources.claims.deposit(event.data, event.run)
-        event = msgspec.structs.replace(event, data=data, encoded=encoded, time=time)
-        resources.register(event)
-        return event
