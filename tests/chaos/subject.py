@@ -20,6 +20,7 @@ from typing import Any
 from varloop.bus.kafka import KafkaBus
 from varloop.events import Event
 from varloop.host.invoke import Invoker, Outcome
+from varloop.host.kafka import thread
 from varloop.host.kafka import worker as host
 from varloop.store import Store
 from varloop.support.clock import SystemClock
@@ -153,6 +154,7 @@ def main(arguments: Sequence[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     for name, level in (("kafka", logging.WARNING), ("qiskit", logging.WARNING)):
         logging.getLogger(name).setLevel(level)
+    thread.ABSENT, thread.ABSENT_AGAIN = 3.0, 1.0  # no scenario takes ten minutes
     if options.fuse:
         Watched(options.fuse).install()
     if options.jumpy is not None:

@@ -6,7 +6,7 @@ import pytest
 
 from core.toys import FlakyStore
 from varloop import embedded
-from varloop.client.remote import RemoteClient, connect
+from varloop.client.remote import SILENCE, RemoteClient, connect
 from varloop.context import Resources
 from varloop.errors import RunTimeout, UsageError
 from varloop.events import Event, RunSubmitted
@@ -109,6 +109,18 @@ def test_a_run_elsewhere_may_take_longer_than_one_waits() -> None:
 
     with pytest.raises(RunTimeout):
         client.submit(SPEC).result(timeout=5)
+
+
+def test_a_store_that_nobody_writes_to_is_suspected(caplog: pytest.LogCaptureFixture) -> None:
+    """A client of another store than the workers' would wait for ever: after a while it says so, once."""
+    client = RemoteClient(Silent(), Resources(MemoryStore(), FakeClock()))
+    run = client.submit(SPEC, run="lost")
+    with pytest.raises(RunTimeout):
+        run.result(timeout=10 * SILENCE)
+
+    (told,) = caplog.messages
+    assert told.startswith("run lost: nothing of it is in memory: after 15 s")
+    assert "does it use this very store?" in told
 
 
 def test_the_same_submission_again_publishes_what_the_run_waits_for() -> None:

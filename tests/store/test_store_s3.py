@@ -8,18 +8,20 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import ParseError
 
 import minio.error
 import pytest
 import urllib3
+from minio.credentials.providers import IamAwsProvider
 from minio.error import S3Error
 from urllib3.util import wait_for_read
 
 from varloop.errors import PermanentError, StoreUnavailable, UsageError, VarloopError
 from varloop.store import open_store
-from varloop.store.s3 import HOPELESS, RAISED, S3Store, translate
+from varloop.store.s3 import HOPELESS, RAISED, S3Store, _credentials, _Renewed, translate
 from varloop.support.connections import Connections, UnsentError
 
 ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "user-name", "AWS_SECRET_ACCESS_KEY": "the-secret"}
@@ -213,6 +215,37 @@ def test_credentials_come_from_the_environment() -> None:
     """Without credentials the names to set are in the error; no secret is in the URL kept."""
     with pytest.raises(UsageError, match="VARLOOP_S3_ACCESS_KEY"):
         S3Store("s3://bucket", {"AWS_ACCESS_KEY_ID": "half"})
+
+
+def test_keys_that_are_renewed_are_read_again(server: Server, tmp_path: Path) -> None:
+    """A file of credentials may change while a worker runs: the next request is signed with the new ones."""
+    file = tmp_path / "credentials"
+    profile = "[default]\naws_access_key_id = {}\naws_secret_access_key = hush-hush\n"
+    file.write_text(profile.format("first"))
+    server.answer = server.honest
+    store = S3Store(server.url, {"AWS_SHARED_CREDENTIALS_FILE": str(file)})
+    file.write_text(profile.format("second"))
+    store.put("a", b"")
+    store.delete("a")
+    file.write_text("")
+    with pytest.raises(StoreUnavailable, match="no credentials"):
+        store.put("a", b"")
+    store.close()
+
+    signers = [
+        headers["authorization"].partition("Credential=")[2].partition("/")[0] for _, headers in server.seen
+    ]
+    assert signers[:2] == ["first", "first"]
+    assert signers[-2:] == ["second", "second"]
+
+
+def test_a_web_identity_is_known(tmp_path: Path) -> None:
+    """A token that the platform renews is exchanged by the client, at the first request."""
+    found = _credentials(
+        {"AWS_WEB_IDENTITY_TOKEN_FILE": str(tmp_path / "token"), "AWS_ROLE_ARN": "arn:aws:iam::1:role/x"}
+    )
+    assert isinstance(found, _Renewed)
+    assert isinstance(found._provider, IamAwsProvider)
 
 
 def test_without_the_client_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ One publishes to their bus and follows runs by what is in their store, the other
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from os import PathLike
 from typing import Any, Protocol
@@ -14,13 +15,19 @@ from varloop.client import Client, StoreClient
 from varloop.client.server import Server
 from varloop.context import Resources
 from varloop.errors import UsageError
-from varloop.events import BODIES, Event
+from varloop.events import BODIES, Event, RunSubmitted
 from varloop.runs import History, Iteration, RunState
 from varloop.store import Store, open_store
 from varloop.support.clock import Clock, SystemClock
 from varloop.wire.codec import from_json
 
 __all__ = ["Publisher", "RemoteClient", "ServedClient", "connect"]
+
+
+log = logging.getLogger("varloop.client")
+
+SILENCE = 15.0
+"""seconds without a record of a run after which it is asked whether this is the right store"""
 
 
 class Publisher(Protocol):
@@ -41,8 +48,19 @@ class RemoteClient(StoreClient):
         self._publisher.publish(*events)
 
     def events(self, run: str) -> Iterator[Event[Any] | None]:
-        """The run's recorded events from its beginning, as they are found in the store."""
-        return self.recorded(run)
+        """The run's recorded events from its beginning, as they are found in the store.
+
+        A run of which nothing is found for long is most likely run on another store: that is said once.
+        """
+        began, silent = self.clock.now(), True
+        for event in self.recorded(run):
+            if event is None and silent and self.clock.now() - began >= SILENCE:
+                place = self.resources.store.url
+                text = "run %s: nothing of it is in %s after %g s; does a worker run, and does it use this very store?"
+                log.warning(text, run, place, SILENCE, extra={"run": run})
+                silent = False
+            silent = silent and (event is None or event.type == RunSubmitted.type)
+            yield event
 
 
 class ServedRun:

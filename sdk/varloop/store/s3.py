@@ -1,11 +1,13 @@
 """A store in an S3 bucket: AWS, MinIO, Versity's gateway, Ceph, R2, whatever honours ``If-None-Match: *``.
 
 ``s3://BUCKET[/PREFIX]?endpoint=URL&region=NAME&sse=AES256|aws:kms&kms_key=ID``. Credentials come from the
-environment alone: ``VARLOOP_S3_ACCESS_KEY`` and ``VARLOOP_S3_SECRET_KEY``, else AWS's usual names.
+environment alone: ``VARLOOP_S3_ACCESS_KEY`` and ``VARLOOP_S3_SECRET_KEY``, else AWS's usual names, among them those of
+files that are renewed: ``AWS_SHARED_CREDENTIALS_FILE``, ``AWS_WEB_IDENTITY_TOKEN_FILE``.
 """
 
 from __future__ import annotations
 
+import configparser
 import contextlib
 import hashlib
 import os
@@ -26,7 +28,8 @@ try:
     import certifi
     import urllib3
     from minio import Minio
-    from minio.credentials.providers import StaticProvider
+    from minio.credentials.credentials import Credentials
+    from minio.credentials.providers import AWSConfigProvider, IamAwsProvider, Provider, StaticProvider
     from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
     from minio.signer import sign_v4_s3
 except ImportError as missing:
@@ -175,7 +178,7 @@ class S3Store(Store):
             **self._encryption,
             **condition,
         }
-        credentials = self._credentials.retrieve()
+        credentials = self._call(self._credentials.retrieve)
         signed = sign_v4_s3(
             method="PUT",
             url=target,
@@ -300,7 +303,20 @@ def _aws(region: str) -> str:
     return f"https://s3.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
 
 
-def _credentials(environment: Mapping[str, str]) -> StaticProvider:
+class _Renewed(Provider):
+    """Credentials that somebody else renews, in a file: asked for at each request, read when they have changed."""
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+
+    def retrieve(self) -> Credentials:
+        try:
+            return self._provider.retrieve()
+        except (ValueError, configparser.Error) as error:
+            raise MinioException(f"no credentials: {error}") from error
+
+
+def _credentials(environment: Mapping[str, str]) -> Provider:
     for names in (
         ("VARLOOP_S3_ACCESS_KEY", "VARLOOP_S3_SECRET_KEY", "VARLOOP_S3_SESSION_TOKEN"),
         ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
@@ -308,9 +324,14 @@ def _credentials(environment: Mapping[str, str]) -> StaticProvider:
         user, secret, token = (environment.get(name) for name in names)
         if user and secret:
             return StaticProvider(user, secret, token)
+    if file := environment.get("AWS_SHARED_CREDENTIALS_FILE"):
+        return _Renewed(AWSConfigProvider(file, environment.get("AWS_PROFILE")))
+    if environment.get("AWS_WEB_IDENTITY_TOKEN_FILE"):
+        return _Renewed(IamAwsProvider())
     raise UsageError(
         "there are no credentials for S3",
-        hint="set VARLOOP_S3_ACCESS_KEY and VARLOOP_S3_SECRET_KEY, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        hint="set VARLOOP_S3_ACCESS_KEY and VARLOOP_S3_SECRET_KEY, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+        "or AWS_SHARED_CREDENTIALS_FILE, or AWS_WEB_IDENTITY_TOKEN_FILE and AWS_ROLE_ARN",
     )
 
 
