@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from varloop import optimizers
+from varloop.host import load_pipelines
 from varloop.host.server.bus import INBOX
 from varloop.settings import Settings
 from varloop.spec import Budget, CircuitSpec, Problem, RunSpec, parse
@@ -61,6 +62,18 @@ def test_every_place_in_a_store_is_explained() -> None:
     assert len(listed) > 6
     for key in (*listed, f"{INBOX}…", "probe/…"):
         assert f"`{key}`" in shown, key
+
+
+def test_every_event_that_an_application_may_send_is_listed() -> None:
+    """What some function takes and none emits, on the page about HTTP."""
+    functions = [function for app in load_pipelines().apps for function in app.functions]
+    taken = {body.type for function in functions for body in function.on}
+    emitted = {body.type for function in functions for body in function.emits}
+    listed = re.findall(
+        r"^\| `(dev\.varloop\.[\w.]+)` \|", (ROOT / "docs/http.md").read_text("utf-8"), re.MULTILINE
+    )
+
+    assert set(listed) == taken - emitted
 
 
 OPERATING = (ROOT / "docs/operating.md").read_text("utf-8")
