@@ -15,7 +15,7 @@ from qiskit.circuit import Parameter, QuantumCircuit
 from qiskit.circuit.library import efficient_su2
 from qiskit.quantum_info import Pauli, SparsePauliOp, Statevector
 
-from quantum.backend_contract import RING, ZZ, Array, BackendContract, ansatz, backends, points
+from quantum.backend_contract import MIXED, RING, ZZ, Array, BackendContract, ansatz, backends, points
 from varloop.errors import CircuitError, MissingExtra, SpecError
 from varloop.events import Measurement, Samples
 from varloop.quantum import backends as families
@@ -189,7 +189,8 @@ def test_shots_beyond_tables_agree_with_shots_from_tables() -> None:
     rows = template.angles.bind(points(1, seed=3))
     drawn = backends().get("aer").run(template, rows, shots=20_000, seed=1).samples
     circuits = [*template.circuits]
-    shots = assemble(circuits, template.parameters).run(rows, 20_000, 1)[0]["counts"]
+    (_, done), *_ = assemble(circuits, template.parameters).run(rows, 20_000, 1)
+    shots = done[0]["counts"]
     assert drawn is not None
     first = dict(zip(*(column.tolist() for column in cell(drawn, 0)), strict=True))
     table = np.array([[first.get(k, 0.0), shots.get(hex(k), 0)] for k in range(8)])
@@ -282,7 +283,7 @@ def test_a_simulator_that_refuses_is_an_error() -> None:
     prepared = assemble(template.circuits, template.parameters, method="stabilizer")
     rows = np.zeros((1, len(template.parameters)))
     with pytest.raises(CircuitError, match=r"the simulation failed: .*stabilizer"):
-        prepared.run(rows, 10, 0)
+        list(prepared.run(rows, 10, 0))
 
 
 def test_only_the_likeliest_outcomes_are_listed() -> None:
@@ -601,19 +602,29 @@ def test_importing_backends_imports_no_qiskit() -> None:
 @pytest.mark.parametrize("name", ["aer", "aer:fake_manila"])
 def test_large_tables_go_in_parts(name: str, shots: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows that run in several native calls give what they give in one, the calibration at the end included."""
-    template = compiled(ZZ, ansatz(), name, shots)
-    backend, rows = backends().get(name), template.angles.bind(points(7))
-    arguments: dict[str, Any] = {"shots": shots, "seed": 3, "calibrate": shots is not None}
-    whole = backend.run(template, rows, **arguments)
-    monkeypatch.setattr(program, "VALUES", 3 * len(template.parameters))
-    assert backend.run(template, rows, **arguments) == whole
+    for problem in (MIXED, RING):
+        template = compiled(problem, ansatz(), name, shots)
+        backend, rows = backends().get(name), template.angles.bind(points(7))
+        arguments: dict[str, Any] = {"shots": shots, "seed": 3, "calibrate": shots is not None}
+        whole = backend.run(template, rows, **arguments)
+        with monkeypatch.context() as small:
+            small.setattr(program, "NUMBERS", 20)
+            parts = list(small_parts(template, rows, arguments))
+            assert len(parts) > 2
+            assert backend.run(template, rows, **arguments) == whole
+
+
+def small_parts(template: Template, rows: Array, arguments: dict[str, Any]) -> Any:
+    """The parts in which a program runs these rows."""
+    prepared = template.prepared(f"calibrate={arguments['calibrate']}", lambda: pytest.fail("is prepared"))
+    return prepared.run(rows, arguments["shots"], arguments["seed"])
 
 
 def test_large_tables_of_real_shots_go_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts have random numbers of their own, and the same ones each time."""
     template = compiled(chain(17), ansatz_of(17), "aer", 20)
     backend, rows = backends().get("aer"), np.full((6, len(template.parameters)), 0.7)
-    monkeypatch.setattr(program, "VALUES", 2 * 2 * len(template.parameters))
+    monkeypatch.setattr(program, "NUMBERS", 2 * 2 * len(template.parameters))
     first, again = (backend.run(template, rows, shots=20, seed=3) for _ in range(2))
     assert first == again
     assert first.samples is not None

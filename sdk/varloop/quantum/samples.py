@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from varloop.errors import CorruptObject
 from varloop.events import Samples
 
-__all__ = ["Columns", "cell", "columns", "from_counts", "pack"]
+__all__ = ["Columns", "cell", "columns", "from_counts", "join", "pack"]
 
 OUTCOME, WEIGHT = np.dtype("<u8"), np.dtype("<f8")
 Columns = tuple[NDArray[np.uint64], NDArray[np.float64], NDArray[np.int64]]
@@ -34,6 +34,22 @@ def pack(
         offsets=[0, *np.cumsum(cells).tolist()],
         outcomes=outcomes.astype(OUTCOME, copy=False).tobytes(),
         weights=weights.astype(WEIGHT, copy=False).tobytes(),
+    )
+
+
+def join(parts: Sequence[Samples]) -> Samples:
+    """Samples of consecutive rows, as one."""
+    ends = np.cumsum([0, *(part.offsets[-1] for part in parts)]).tolist()
+    return Samples(
+        num_qubits=parts[0].num_qubits,
+        rows=sum(part.rows for part in parts),
+        groups=parts[0].groups,
+        offsets=[
+            0,
+            *(end + offset for end, part in zip(ends, parts, strict=False) for offset in part.offsets[1:]),
+        ],
+        outcomes=b"".join(part.outcomes for part in parts),
+        weights=b"".join(part.weights for part in parts),
     )
 
 

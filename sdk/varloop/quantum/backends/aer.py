@@ -17,7 +17,7 @@ from varloop.quantum.backends.sampling import draw, misread
 from varloop.quantum.means import cvar
 from varloop.quantum.problems import cvar_share
 from varloop.quantum.readout import assignment
-from varloop.quantum.samples import from_counts, pack
+from varloop.quantum.samples import from_counts, join, pack
 
 if TYPE_CHECKING:
     from qiskit.circuit import Operation, QuantumCircuit
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Aer", "finished"]
 
+Draws = tuple[np.random.Generator, np.random.Generator]
+"""random numbers of the samples, and of the calibration"""
 TABULATED = 16
 """qubits up to which a row's whole distribution is computed: 512 KiB"""
 LIKELIEST = 16
@@ -93,13 +95,17 @@ class Aer:
         if (template.mode == "counts") != (shots is not None):
             raise CircuitError(f"a template for {template.mode} cannot run with {shots} shots")
         program = template.prepared(f"calibrate={calibrate}", lambda: self._program(template, calibrate))
-        done = program.run(angles, shots, seed)
-        if template.mode == "expectation":
-            values = self._energies(template, done, len(angles))
-            return Measurement(circuits=len(done), shots=0, values=values)
-        if template.mode == "distribution":
-            return _distribution(self._seen(template, done), template.objective, outcomes)
-        return self._counted(template, done, len(angles), shots or 0, seed)
+        draws = np.random.default_rng((seed, 0)), np.random.default_rng((seed, 1))
+
+        def measured(rows: int, done: list[dict[str, Any]]) -> Measurement:
+            if template.mode == "expectation":
+                values = self._energies(template, done, rows)
+                return Measurement(circuits=len(done), shots=0, values=values)
+            if template.mode == "distribution":
+                return _distribution(self._seen(template, done), template.objective, outcomes)
+            return self._counted(template, done, rows, shots or 0, draws)
+
+        return _joined([measured(*part) for part in program.run(angles, shots, seed)])
 
     def _program(self, template: Template, calibrate: bool) -> Program:
         circuits = finished(template, self.target, calibrate, template.num_qubits <= TABULATED)
@@ -115,7 +121,7 @@ class Aer:
         return values
 
     def _counted(
-        self, template: Template, done: list[dict[str, Any]], rows: int, shots: int, seed: int
+        self, template: Template, done: list[dict[str, Any]], rows: int, shots: int, draws: Draws
     ) -> Measurement:
         """Samples of all rows, and the calibration from what ran after them."""
         groups = len(template.groups)
@@ -123,21 +129,26 @@ class Aer:
         calibration = done[len(measured) :]
         readout = None
         if calibration:
-            errors = assignment(self._samples(template, calibration, 1, shots, (seed, 1)))
+            errors = assignment(self._samples(template, calibration, 1, shots, draws[1]))
             readout = Readout(errors=errors, shots=shots)
         return Measurement(
             circuits=len(done),
             shots=len(done) * shots,
-            samples=self._samples(template, measured, groups, shots, (seed, 0)),
+            samples=self._samples(template, measured, groups, shots, draws[0]),
             readout=readout,
         )
 
     def _samples(
-        self, template: Template, done: list[dict[str, Any]], groups: int, shots: int, seed: tuple[int, int]
+        self,
+        template: Template,
+        done: list[dict[str, Any]],
+        groups: int,
+        shots: int,
+        draws: np.random.Generator,
     ) -> Samples:
         if "probabilities" not in done[0]:
             return from_counts(template.num_qubits, groups, [data["counts"] for data in done])
-        return draw(self._seen(template, done), shots, groups, seed)
+        return draw(self._seen(template, done), shots, groups, draws)
 
     def _seen(self, template: Template, done: list[dict[str, Any]]) -> NDArray[np.float64]:
         """Probability of every outcome as the device reads it, shape (executions, 2ⁿ)."""
@@ -181,6 +192,21 @@ def _saving(circuit: QuantumCircuit, save: Operation, layout: Sequence[int]) -> 
             result.append(instruction)
     result.append(save, layout)
     return result
+
+
+def _joined(parts: Sequence[Measurement]) -> Measurement:
+    """What consecutive rows have measured, as one batch."""
+    if len(parts) == 1:
+        return parts[0]
+    samples = [part.samples for part in parts if part.samples is not None]
+    values = [value for part in parts for value in part.values or ()]
+    return Measurement(
+        circuits=sum(part.circuits for part in parts),
+        shots=sum(part.shots for part in parts),
+        values=None if parts[0].values is None else values,
+        samples=join(samples) if samples else None,
+        readout=parts[-1].readout,
+    )
 
 
 def _checked(rows: ArrayLike, template: Template) -> NDArray[np.float64]:

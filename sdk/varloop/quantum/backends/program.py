@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,11 +26,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Program", "Slots", "assemble", "cores"]
 
+Part = tuple[int, list[dict[str, Any]]]
+"""a number of rows, and the data of their executions, circuit by circuit and within it row by row; in the last part
+the circuits that run once follow"""
 Table = list[tuple[tuple[int, int], list[float]]]
 PARALLEL = 0.01
 """seconds of work from which threads pay: on busy cores, waiting for each other costs them milliseconds"""
-VALUES = 1 << 20
-"""numbers in the tables of a native call: 60 MiB, Python's and Aer's together"""
+NUMBERS = 1 << 21
+"""that go into a native call and come out of it: some 100 MiB, Python's and Aer's together"""
 NO_SLOT = (
     -1,
     -1,
@@ -127,16 +130,16 @@ class Program:
     num_clbits: int
     saves: bool
     """the circuits save what they compute and need no shots"""
+    saved: int
+    """numbers that an execution saves, about"""
     method: str
     """of simulation: statevector or density_matrix"""
     noise: dict[str, Any] | None
     seconds: float
     """rough time of one execution on one core"""
 
-    def run(self, rows: NDArray[np.float64], shots: int | None, seed: int) -> list[dict[str, Any]]:
-        """The data of every execution, circuit by circuit and within it row by row.
-
-        In one native call, or in as many as keep its table of numbers small: a row has one for every slot.
+    def run(self, rows: NDArray[np.float64], shots: int | None, seed: int) -> Iterator[Part]:
+        """The data of every execution: of some rows at a time, as many as keep what goes in and comes out small.
 
         :param shots: per execution, unless the circuits save what they compute.
         :raises CircuitError: the simulator refused.
@@ -144,20 +147,15 @@ class Program:
         if self.saves:
             shots = None
         if self.noise is not None and self.method == "statevector":
-            return self._trajectories(rows, shots, seed)
-        slots = max((len(each.positions) for each in self.slots), default=0)
-        step = max(1, VALUES // max(1, slots * len(self.slots)))
+            yield len(rows), self._trajectories(rows, shots, seed)
+            return
         bound = len(self.slots)
-        done: list[list[dict[str, Any]]] = [[] for _ in self.slots]
+        step = max(1, NUMBERS // (sum(len(each.positions) for each in self.slots) + bound * self.saved))
         for start in range(0, len(rows), step):
             part = rows[start : start + step]
-            last = start + step >= len(rows)
-            circuits = self.circuits if last else self.circuits[:bound]
+            circuits = self.circuits if start + step >= len(rows) else self.circuits[:bound]
             tables = [each.fill(part) for each in self.slots] + [[]] * (len(circuits) - bound)
-            found = self._execute(circuits, tables, shots, seed, start)
-            for number, own in enumerate(done):
-                own.extend(found[number * len(part) : (number + 1) * len(part)])
-        return [data for own in done for data in own] + found[bound * len(part) :]
+            yield len(part), self._execute(circuits, tables, shots, seed, start)
 
     def _trajectories(self, rows: NDArray[np.float64], shots: int | None, seed: int) -> list[dict[str, Any]]:
         """Each execution by itself: Aer seeds shot ``k`` with ``seed + k``, which must not meet the next row's."""
@@ -228,13 +226,15 @@ def assemble(
         each.circ_id = number
     bound = len(plain) - once
     size = max(circuit.num_qubits for circuit in plain)
+    names = plain[0].count_ops()
     amplitudes = 4**size if method == "density_matrix" else 2**size
     return Program(
         circuits=assembled,
         slots=[Slots.of(*each, order) for each in zip(plain[:bound], operations, strict=False)],
         num_qubits=size,
         num_clbits=max(circuit.num_clbits for circuit in plain),
-        saves=any(name.startswith("save_") for name in plain[0].count_ops()),
+        saves=any(name.startswith("save_") for name in names),
+        saved=1 << size if "save_probabilities" in names else 1,
         method=method,
         noise=noise,
         seconds=2.5e-5 + max(len(circuit.data) for circuit in plain) * (5e-7 + 2.5e-9 * amplitudes),

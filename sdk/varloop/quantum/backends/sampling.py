@@ -33,8 +33,8 @@ def misread(probabilities: Table, errors: Table) -> Table:
     return probabilities
 
 
-def draw(probabilities: Table, shots: int, groups: int, seed: Sequence[int]) -> Samples:
-    """Shots of every cell, row-major. The same arguments give the same shots.
+def draw(probabilities: Table, shots: int, groups: int, seed: Sequence[int] | np.random.Generator) -> Samples:
+    """Shots of every cell, row-major. The same seed gives the same shots; a generator goes on with further cells.
 
     :param probabilities: shape (rows × groups, 2ⁿ).
     :param shots: per cell.
