@@ -17,7 +17,7 @@ from scipy.optimize import minimize
 
 from varloop.errors import SpecError
 from varloop.quantum.circuits import spec_of, to_qpy
-from varloop.quantum.problems import Binary, ansatz, costs, is_binary, num_qubits, observable
+from varloop.quantum.problems import Binary, ansatz, costs, is_binary, num_qubits, observable, varying
 from varloop.spec import Energy, Ising, MaxCut, Qubo, RunSpec
 
 WEIGHTS = st.floats(-5, 5, allow_nan=False, allow_subnormal=False)
@@ -184,6 +184,20 @@ def test_weights_of_zero_do_not_count() -> None:
     plain = Ising(couplings=[(0, 1, 1.0)], fields=[0.5])
     padded = Ising(couplings=[(0, 1, 1.0), (0, 1, 0.0), (1, 0, 2.0), (0, 1, -2.0)], fields=[0.5, 0.0])
     assert to_qpy(ansatz(RunSpec(problem=plain))) == to_qpy(ansatz(RunSpec(problem=padded)))
+
+
+@pytest.mark.parametrize("factor", [1.0, 3.0, 0.7])
+def test_weights_that_vanish_but_for_rounding_are_none(factor: float) -> None:
+    """0.1 + 0.2 − 0.3 leaves 6e-17, times 3 nothing: neither is a gate, a basis, or part of a scale."""
+    parts = [0.1 * factor, 0.2 * factor, -0.3 * factor]
+    problem = Ising(couplings=[(0, 1, factor), *((0, 2, part) for part in parts)], fields=[0.0, 0.0, factor])
+    circuit = ansatz(RunSpec(problem=problem))
+    assert circuit.count_ops()["rzz"] == 1
+    assert [label for label, _ in observable(problem).to_list()] == ["III", "ZII", "IZZ"]
+    turns = [each.params[0] for each in circuit.data if each.name in ("rz", "rzz")]
+    assert all(str(each) in ("cost[0]", "1.0*cost[0]", "1*cost[0]") for each in turns)
+    energy = Energy(observable=[("XX", part) for part in parts] + [("ZZ", factor)])
+    assert varying(observable(energy)).to_list() == [("ZZ", factor)]
 
 
 def test_gates_on_other_qubits_run_side_by_side() -> None:

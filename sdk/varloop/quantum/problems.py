@@ -43,6 +43,8 @@ Edge = tuple[int, int]
 IMAGINARY = 1e-12
 """largest imaginary part of a coefficient that is taken for one of rounding"""
 _CHUNK = 1 << 16
+ROUNDING = 1e-14
+"""of the largest weight: what is smaller is left over from sums that vanish, and counts as 0"""
 
 
 def is_binary(problem: Problem) -> TypeGuard[Binary]:
@@ -84,7 +86,7 @@ def observable(problem: Problem) -> SparsePauliOp:
 
 
 def varying(observable: SparsePauliOp) -> SparsePauliOp:
-    """The observable without identities; equal terms are added up where the first stands, zeros are left out."""
+    """The observable without identities; equal terms are added up where the first stands, those of 0 are left out."""
     from qiskit.quantum_info import SparsePauliOp
 
     sums: dict[str, float] = {}
@@ -92,7 +94,9 @@ def varying(observable: SparsePauliOp) -> SparsePauliOp:
         observable.paulis.to_labels(), observable.coeffs.real.tolist(), strict=True
     ):
         sums[label] = sums.get(label, 0.0) + coefficient
-    kept = [(label, weight) for label, weight in sums.items() if weight and label.strip("I")]
+    labels = [label for label in sums if label.strip("I")]
+    weights = _rounded(np.array([sums[label] for label in labels]))
+    kept = [(label, weight) for label, weight in zip(labels, weights.tolist(), strict=True) if weight]
     return SparsePauliOp.from_list(kept, num_qubits=observable.num_qubits)
 
 
@@ -285,7 +289,16 @@ def _spins(problem: Binary) -> tuple[float, NDArray[np.float64], dict[Edge, floa
                 fields[j] -= share
                 if i != j:
                     couple(i, j, share)
-    return constant, fields, {pair: couplings[pair] for pair in sorted(couplings) if couplings[pair]}
+    pairs = sorted(couplings)
+    weights = _rounded(np.array([*fields, *(couplings[pair] for pair in pairs)]))
+    kept = zip(pairs, weights[len(fields) :].tolist(), strict=True)
+    return constant, weights[: len(fields)], {pair: weight for pair, weight in kept if weight}
+
+
+def _rounded(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The weights, with 0 for those that are nothing but rounding beside the largest."""
+    sizes = np.abs(weights)
+    return np.where(sizes > ROUNDING * sizes.max(initial=0.0), weights, 0.0)
 
 
 def variables(problem: Binary) -> set[int]:
