@@ -96,7 +96,7 @@ BAD = (
     Poison("run id", SPEC, "run id", head(SUBMITTED, subject="../../etc/passwd")),
     Poison("altered", REQUEST, "altered", head(ENCODED, source=OWN_SOURCE + "encode")),
     Poison("altered end", FAILURE, "altered", head(FAILED, source=OWN_SOURCE + "optimize")),
-    Poison("unknown run", REQUEST, "only functions send it", head(ENCODED, subject="never-submitted")),
+    Poison("unknown run", REQUEST, "not taken from applications", head(ENCODED, subject="never-submitted")),
     Poison("unknown pipeline", SPEC, "no pipeline", head(SUBMITTED, pipeline="elsewhere")),
     Poison("large", b'"' + b"x" * 900_000 + b'"', "schema", head(SUBMITTED)),
 )

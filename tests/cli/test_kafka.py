@@ -300,6 +300,17 @@ def test_a_worker_says_what_it_hosts_until_it_is_told_to_stop(
     assert not any(cluster.groups.values())
 
 
+@pytest.mark.parametrize("words", [("--concurrency", "0"), ("--grace", "-1"), ("--log-format", "xml")])
+def test_a_worker_that_could_not_work_is_refused(
+    cluster: Cluster, tmp_path: Path, words: tuple[str, str]
+) -> None:
+    """Before anything is joined: with no threads it gave every record up."""
+    done = program("worker", *ARGUMENTS, "--store", str(tmp_path), *words)
+    assert done.exit_code == 2
+    assert words[0] in done.stderr
+    assert not any(cluster.groups.values())
+
+
 @pytest.mark.parametrize("probes", ["", "http", "65536", "::", "0.0.0.0:²"])
 def test_probes_need_a_port(cluster: Cluster, probes: str) -> None:
     """What is no port is a wrong command line that shows a right one."""

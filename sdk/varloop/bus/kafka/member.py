@@ -119,14 +119,13 @@ class Member:
 
     def revoking(self, partitions: frozenset[int]) -> None:
         """Begin nothing more of these partitions, and finish what is in hand: whoever has them next would do it again,
-        at its cost.
+        at its cost. A worker that stops has had its time for that.
         """
         self._going = partitions
         self.sink.discard(lambda item: item.member is self and item.record.partition in partitions)
         deadline = time.monotonic() + FINISH
-        while self._busy(partitions) and time.monotonic() < deadline:
+        while self._busy(partitions) and time.monotonic() < deadline and not self._stopping.wait(LOOK):
             self.bus.serve()
-            self._stopping.wait(LOOK)
 
     def assigned(self, partitions: frozenset[int]) -> None:
         self._going = frozenset()
