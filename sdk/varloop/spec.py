@@ -406,13 +406,19 @@ def told(name: str, annotation: Any, value: object, error: msgspec.ValidationErr
 
 def _struct(annotation: Any, value: Any, path: str, faults: list[str]) -> type[_Part] | None:
     """The struct that a plain object stands for, or None where msgspec alone can tell."""
-    kinds = [kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type)]
-    structs = [kind for kind in kinds if issubclass(kind, _Part)]
-    if not structs or not isinstance(value, dict):
+    kinds = get_args(annotation) or (annotation,)
+    structs = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, _Part)]
+    others = {*kinds} - {*structs, type(None)}
+    if not structs or (value is None and type(None) in kinds) or (others and not isinstance(value, dict)):
+        return None
+    tags = {kind.__struct_config__.tag: kind for kind in structs}
+    if not isinstance(value, dict):
+        fields = ", ".join(structs[0].__struct_fields__)
+        expected = f"with {fields}" if len(structs) == 1 else f"whose kind is {', '.join(map(str, tags))}"
+        faults.append(f"{path}: got {value!r:.60}, expected an object {expected}")
         return None
     if len(structs) == 1:
         return structs[0]
-    tags = {kind.__struct_config__.tag: kind for kind in structs}
     tag = value.get("kind")
     if not isinstance(tag, str) or tag not in tags:
         faults.append(f"{path}.kind: got {tag!r:.60}, expected one of {', '.join(map(str, tags))}")

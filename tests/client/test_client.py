@@ -195,7 +195,7 @@ def test_a_failed_run() -> None:
     with pytest.raises(RunEnded, match="SpecError in encode: the spec has 2 faults") as caught:
         run.result()
     assert caught.value.faults == (
-        "problem: Expected `object`, got `int`",
+        "problem: got 5, expected an object whose kind is energy, qubo, ising, maxcut",
         "seed: Expected `int` >= 0, got -1",
     )
     assert caught.value.run == run.id
@@ -585,7 +585,7 @@ class Constrained:
     ("problem", "message"),
     [
         (Constrained(), "problem: a Constrained cannot .*no constraint.*QuadraticProgramToQubo"),
-        (3, "problem: a int is none .*networkx.Graph to be cut"),
+        (3, "problem: got a int, which is none .*networkx.Graph to be cut"),
     ],
 )
 def test_what_is_no_problem(problem: Any, message: str) -> None:

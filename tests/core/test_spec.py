@@ -73,7 +73,7 @@ def test_a_spec_as_people_write_it() -> None:
         ("budget", 2.5, "budget.iterations: Expected `int`, got `float`"),
         ("budget", True, "budget.iterations: Expected `int`, got `bool`"),
         ("optimizer", 5, "optimizer.name: Expected `str`, got `int`"),
-        ("optimizer", ["spsa"], "optimizer: Expected `object`, got `array`"),
+        ("optimizer", ["spsa"], "optimizer: got ['spsa'], expected an object with name, options"),
     ],
 )
 def test_what_is_no_short_form(field: str, value: object, expected: str) -> None:
@@ -194,7 +194,7 @@ def test_faults_of_meaning_come_with_the_others() -> None:
         ({"problem": {"kind": "sudoku"}}, "problem.kind: got 'sudoku', expected one of energy, qubo, ising, maxcut"),
         ({"problem": {"kind": ["energy"]}}, "problem.kind: got ['energy'], expected one of energy"),
         ({"problem": {}}, "problem.kind: got None, expected one of energy"),
-        ({"problem": 5}, "problem: Expected `object`"),
+        ({"problem": 5}, "problem: got 5, expected an object whose kind is energy, qubo, ising, maxcut"),
         ({"problem": {"kind": "qubo", "terms": [[-1, 0, 1]]}}, "problem.terms[0]: nodes must be ≥ 0"),
         ({"problem": {"kind": "maxcut", "edges": [[1, 1, 1]]}}, "problem.edges[0]: nodes must be ≥ 0 and different"),
         ({"problem": {"kind": "maxcut", "edges": [[0, 1, math.nan]]}}, "problem.edges[0]: nodes must be"),
@@ -204,7 +204,7 @@ def test_faults_of_meaning_come_with_the_others() -> None:
         ({"problem": {"kind": "qubo", "terms": [[0, 0, 1]], "cvar": 0}}, "problem.cvar: Expected `float` > 0"),
         ({"problem": {"kind": "qubo", "terms": [[0, 0, 1]], "layers": 0}}, "problem.layers: Expected `int` >= 1"),
         ({"circuit": None}, "circuit: missing; an energy problem needs an ansatz"),
-        ({"circuit": "H"}, "circuit: Expected `object | null`, got `str`"),
+        ({"circuit": "H"}, "circuit: got 'H', expected an object with qpy, qasm, library, options"),
         ({"optimizer": {"name": "spsa", "option": {}}}, "optimizer.option: unknown field, expected one of name"),
         ({"shots": True}, "shots: Expected `int | null`, got `bool`"),
         ({"budget": {"iterations": True}}, "budget.iterations: Expected `int`, got `bool`"),
@@ -214,7 +214,7 @@ def test_faults_of_meaning_come_with_the_others() -> None:
         ({"gradient": "up"}, "gradient: got 'up', expected one of auto, none, parameter-shift, finite-difference"),
         ({"budget": {"deadline": math.inf}}, "budget.deadline: Expected `float` <= 1000000000.0, got inf"),
         ({"budget": {"tolerance": math.inf}}, "budget.tolerance: must be finite"),
-        ({"circuits": [], "circuit": "H"}, "circuit: Expected `object | null`, got `str`"),
+        ({"circuits": [], "circuit": "H"}, "circuit: got 'H', expected an object with qpy, qasm, library, options"),
     ],
     ids=str,
 )  # fmt: skip

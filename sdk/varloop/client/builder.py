@@ -181,7 +181,7 @@ def _problem(given: Any) -> Any:
     if hasattr(given, "is_directed"):
         return MaxCut.of(given)
     raise UsageError(
-        f"problem: a {type(given).__name__} is none",
+        f"problem: got a {type(given).__name__}, which is none",
         hint="Energy, MaxCut, Qubo or Ising of varloop, a networkx.Graph to be cut, or a QuadraticProgram of "
         "qiskit-optimization (from_docplex_mp(model) makes one of a docplex model)",
     )
