@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 from os import PathLike
-from typing import Any, Protocol
+from typing import Any, Protocol, overload
 
 from varloop.bus.http import HttpPublisher
 from varloop.client import Client, StoreClient
@@ -28,6 +29,9 @@ log = logging.getLogger("varloop.client")
 
 SILENCE = 15.0
 """seconds without a record of a run after which it is asked whether this is the right store"""
+
+GROUP = "varloop.buses"
+"""entry points: kinds of buses by the schemes of their URLs; called with one each gives a :class:`Publisher`"""
 
 
 class Publisher(Protocol):
@@ -122,11 +126,20 @@ class ServedClient(Client):
                 yield from_json(told.data)
 
 
+@overload
+def connect(url: str) -> ServedClient: ...
+
+
+@overload
+def connect(url: str, store: Store | str | PathLike[str]) -> RemoteClient: ...
+
+
 def connect(url: str, store: Store | str | PathLike[str] | None = None) -> Client:
     """A client of functions that run elsewhere.
 
     :param url: a server (``varloop serve``), ``http(s)://HOST:PORT``; or, with a store, a Knative Broker,
-        ``http(s)://HOST/NAMESPACE/BROKER``, or ``kafka://HOST:PORT/TOPIC``, as seen from here. HTTP URLs may have
+        ``http(s)://HOST/NAMESPACE/BROKER``, ``kafka://HOST:PORT/TOPIC``, or what an installed package offers as entry point
+        of ``varloop.buses``, as seen from here. HTTP URLs may have
         ``USER:PASSWORD@``; a server's token is the password or in ``VARLOOP_TOKEN``.
     :param store: the store that the functions use, or its URL as seen from here. A server needs none.
     :raises UsageError: if there is no bus of this kind, or it needs a store.
@@ -148,4 +161,7 @@ def _publisher(url: str) -> Publisher:
         from varloop.bus.kafka import KafkaBus
 
         return KafkaBus(url)
+    for point in entry_points(group=GROUP, name=url.partition(":")[0]):
+        publisher: Publisher = point.load()(url)
+        return publisher
     raise UsageError(f"no bus at {url!r}", hint="http://HOST/NAMESPACE/BROKER or kafka://HOST:PORT/TOPIC")

@@ -85,14 +85,10 @@ def collect(resources: Resources, planned: Plan) -> int:
     return count + len(planned.others)
 
 
-def _own(resources: Resources) -> Resources:
-    """Resources for one thread: their caches are no business of others."""
-    return Resources(resources.store, resources.clock, resources.types)
-
-
 def _ended_before(resources: Resources, run: str, limit: float) -> bool:
+    anew = Resources(resources.store, resources.clock, resources.types)  # a journal keeps what it has read
     try:
-        end = StoredRun(_own(resources), run).ending()
+        end = StoredRun(anew, run).ending()
     except VarloopError:
         return False
     return end is not None and end.time < limit

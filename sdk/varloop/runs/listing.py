@@ -46,10 +46,9 @@ def _present(states: Iterable[RunState | None]) -> Iterator[RunState]:
 
 
 def _state(resources: Resources, run: str) -> RunState | None:
-    """Where a run stands, None if it is gone. With resources of its own: their caches are for one thread."""
-    own = Resources(resources.store, resources.clock, resources.types)
+    """Where a run stands, None if it is gone."""
     try:
-        return StoredRun(own, run).state()
+        return StoredRun(resources, run).state()
     except UnknownRun:
         return None
     except (EventError, PermanentError):

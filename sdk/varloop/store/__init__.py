@@ -13,6 +13,7 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 from os import PathLike, fspath
 from pathlib import Path
 
@@ -23,6 +24,8 @@ __all__ = ["DEFAULT", "VARIABLE", "Store", "default_store", "open_store", "set_u
 
 DEFAULT = ".varloop"
 """folder where runs lie unless told otherwise"""
+GROUP = "varloop.stores"
+"""entry points: kinds of stores by their schemes"""
 VARIABLE = "VARLOOP_STORE"
 """environment variable that tells otherwise"""
 
@@ -203,7 +206,10 @@ def default_store() -> str:
 
 
 def open_store(url: str | PathLike[str]) -> Store:
-    """Open a store by its URL: ``memory:``, a folder (``folder:PATH`` or a plain path) or ``s3://…``.
+    """Open a store by its URL: ``memory:``, a folder (``folder:PATH`` or a plain path), ``s3://…``, or another scheme.
+
+    Of another scheme is what an installed package offers under its name as entry point of the group
+    ``varloop.stores``: called with the URL it gives a :class:`Store`.
 
     :raises UsageError: for an unknown scheme or a store that cannot be used as it is.
     :raises MissingExtra: if its client is not installed.
@@ -222,6 +228,9 @@ def open_store(url: str | PathLike[str]) -> Store:
         from varloop.store.s3 import S3Store
 
         return S3Store(url)
+    for point in entry_points(group=GROUP, name=scheme):
+        opened: Store = point.load()(url)
+        return opened
     raise UsageError(
         f"unknown store {url!r}",
         hint="use memory:, folder:PATH, a plain path or s3://BUCKET/PREFIX?endpoint=URL",
