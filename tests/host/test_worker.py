@@ -25,6 +25,7 @@ from varloop.host.kafka.thread import _backoff
 from varloop.host.kafka.worker import Worker
 from varloop.host.probes import Probes
 from varloop.journal import Journal, read_record
+from varloop.quantum.sandbox import Sandbox
 from varloop.settings import Settings
 from varloop.store.memory import MemoryStore
 from varloop.wire.codec import from_kafka
@@ -107,6 +108,14 @@ def test_runs_end_and_every_step_is_called_once(site: Site, fusion: bool, concur
     assert set(site.published().values()) == {1}
     assert [type(site.end(name)) for name in names] == [RunCompleted] * 6
     assert not worker.faults
+
+
+def test_circuits_of_strangers_are_read_in_a_sandbox(site: Site) -> None:
+    """All threads of a worker share one."""
+    worker = site.start(concurrency=2)
+    readers = {thread._invoker.resources.load.__self__ for thread in worker._call_threads}  # type: ignore[attr-defined]
+
+    assert [type(reader) for reader in readers] == [Sandbox]
 
 
 def test_results_do_not_depend_on_who_hosts_what(site: Site) -> None:

@@ -26,11 +26,13 @@ from varloop.errors import CircuitError, RunEnded, TemporaryError
 from varloop.events import RunSubmitted
 from varloop.host import load_pipelines
 from varloop.host.embedded import EmbeddedHost
+from varloop.host.knative import serve_function
+from varloop.host.server.service import Service
 from varloop.quantum.circuits import load, spec_of, to_qpy
 from varloop.quantum.sandbox import Sandbox
 from varloop.spec import CircuitSpec
 from varloop.store.memory import MemoryStore
-from varloop.testing import trial
+from varloop.testing import FakeClock, trial
 
 MEMORY = 96 << 20
 
@@ -134,6 +136,19 @@ def test_a_run_is_what_it_is_without_a_sandbox(sandbox: Sandbox) -> None:
     assert good.result() == trial(spec).end.data
     with pytest.raises(RunEnded, match=r"run bad: SpecError in encode: .* more than 131072 operations"):
         here.run("bad").result()
+
+
+@pytest.mark.parametrize("host", ["serve", "knative"])
+def test_hosts_that_take_specs_from_strangers_use_it(host: str) -> None:
+    """What reads circuits there is a sandbox; the embedded host reads its user's own specs itself."""
+    if host == "serve":
+        resources = Service(load_pipelines(), MemoryStore(), FakeClock()).resources
+    else:
+        function = serve_function(*load_pipelines().apps, store="memory:")
+        resources = function._receiver._invoker.resources
+        function.stop()
+    assert isinstance(getattr(resources.load, "__self__", None), Sandbox)
+    assert Resources(MemoryStore()).load is load
 
 
 def test_threads_share_it(sandbox: Sandbox) -> None:

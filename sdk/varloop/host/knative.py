@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from varloop.app import App, Pipelines
 from varloop.context import Resources
 from varloop.errors import SchemaError, UsageError, VarloopError
-from varloop.events import Body, CancelRequested, Event, RunSubmitted
+from varloop.events import Body, CancelRequested, Event
 from varloop.host.invoke import Invoker, Outcome, Verdict
+from varloop.quantum.sandbox import Sandbox
 from varloop.settings import Settings
 from varloop.store import open_store
 from varloop.support.masking import mask
@@ -257,10 +258,11 @@ async def _body(headers: Mapping[str, str], receive: Receive) -> bytes | None:
     return bytes(body)
 
 
-def serve_function(*apps: App, store: str = "") -> FunctionHost:
+def serve_function(*apps: App, store: str = "", load: Load | None = None) -> FunctionHost:
     """Host functions under Knative's func runtime. ``K_SINK``, which a SinkBinding sets, is the sink.
 
     :param store: URL of the store; by default the environment's ``VARLOOP_STORE``.
+    :param load: reads the circuits of specs; by default a sandbox that starts with the first of them.
     """
     url = store or os.environ.get("VARLOOP_STORE", "")
     if not url:
@@ -269,21 +271,9 @@ def serve_function(*apps: App, store: str = "") -> FunctionHost:
         )
     logging.getLogger("qiskit").setLevel(logging.WARNING)  # func's runtime logs everything at INFO
     pipelines = Pipelines(apps)
-    load = _reader(pipelines)  # before there are threads, and connections
-    resources = Resources(open_store(url), types=pipelines.types, load=load)
+    resources = Resources(open_store(url), types=pipelines.types, load=load or Sandbox().load)
     invoker = Invoker(pipelines, resources, host=os.environ.get("HOSTNAME", "http"), settings=SETTINGS)
     return FunctionHost(Receiver(invoker, pipelines.types, _sink(os.environ.get("K_SINK", ""))))
-
-
-def _reader(pipelines: Pipelines) -> Load | None:
-    """What reads the circuits of submissions, if a function here takes those."""
-    if not any(RunSubmitted in function.on for app in pipelines.apps for function in app.functions):
-        return None
-    from varloop.quantum.sandbox import Sandbox
-
-    sandbox = Sandbox()
-    sandbox.start()
-    return sandbox.load
 
 
 def _sink(url: str) -> HttpPublisher | None:

@@ -68,9 +68,8 @@ class Worker:
         self.bus = bus
         self.pipelines = pipelines
         self.fusion = fusion
-        self.sandbox = Sandbox()
         self._takes = _taken(pipelines, functions)
-        resources = Resources(store, types=pipelines.types, load=self.sandbox.load)
+        resources = Resources(store, types=pipelines.types, load=Sandbox().load)
         self._call_threads = [
             WorkerThread(
                 bus,
