@@ -171,6 +171,8 @@ class CircuitEncoded(Request, frozen=True, kw_only=True):
     type = PREFIX + "circuit.encoded"
     names: list[str] = []
     """of the parameters, in their order"""
+    bases: list[str] = []
+    """measurement bases in the order of the samples' groups, rightmost letter = qubit 0; none if nothing is measured"""
     provenance: Provenance | None = None
 
 

@@ -106,6 +106,54 @@ def test_a_table_of_pandas(monkeypatch: pytest.MonkeyPatch) -> None:
         history.to_pandas()
 
 
+def test_outcomes_are_those_of_the_result() -> None:
+    """With shots: the counts at its parameters, in each basis, of which the value and its error are made."""
+    spec = varloop.build_spec(
+        circuit=varloop.CircuitSpec(library="real_amplitudes", options={"num_qubits": 2, "reps": 1}),
+        observable=[("ZI", 1.0), ("XX", 0.5)],
+        shots=200,
+        budget=3,
+    )
+    run = embedded("memory:").submit(spec)
+    assert run.outcomes() == {}
+    result = run.result()
+    outcomes = run.outcomes()
+    means = {
+        basis: sum(
+            count * (-1) ** sum(bit == "1" for bit, letter in zip(bits, label, strict=True) if letter != "I")
+            for bits, count in counts.items()
+        )
+        / sum(counts.values())
+        for basis, counts in outcomes.items()
+        for label in ("ZI", "XX")
+        if all(letter in ("I", other) for letter, other in zip(label, basis, strict=True))
+    }
+
+    assert all(sum(counts.values()) == 200 for counts in outcomes.values())
+    assert sum(
+        weight * mean
+        for weight, mean in zip(
+            (1.0, 0.5), (means[basis] for basis in sorted(means, reverse=True)), strict=True
+        )
+    ) == pytest.approx(result.value)
+    (first, *_) = outcomes.values()
+    assert list(first.values()) == sorted(first.values(), reverse=True)
+    assert all(len(each) == 1 for each in run.outcomes(most=1).values())
+
+
+def test_outcomes_of_an_exact_run() -> None:
+    """Probabilities of a binary problem's assignments; of an energy, which is not sampled, nothing."""
+    run = embedded("memory:").submit(varloop.build_spec(problem=MaxCut(edges=[(0, 1, 1.0)]), budget=3))
+    result = run.result()
+    (outcomes,) = run.outcomes().values()
+
+    assert sum(outcomes.values()) == pytest.approx(1.0)
+    assert -sum(share for bits, share in outcomes.items() if bits in ("01", "10")) == pytest.approx(
+        result.value
+    )
+    assert gradients().outcomes() == {}
+
+
 def test_a_spec_is_saved_and_loaded(tmp_path: Any) -> None:
     """What is loaded is what was saved; what cannot be read is told by name."""
     spec = varloop.build_spec(problem=MaxCut(edges=[(0, 1, 1.5)]), shots=50, budget=2)

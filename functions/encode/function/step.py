@@ -57,6 +57,7 @@ def encode(event: Event[RunSubmitted], ctx: Context) -> CircuitEncoded:
         memo=ctx.remember(loop),
         deadline=loop.deadline,
         names=parameter_names(spec, ctx.load),
+        bases=list(template.bases),
         provenance=Provenance(
             versions=versions(), calibration=backend.calibration, device=backend.facts(template)
         ),

@@ -169,6 +169,13 @@ class Run:
         """All finished iterations."""
         return self.stored.history()
 
+    def outcomes(self, most: int = 64) -> dict[str, dict[str, float]]:
+        """How often each outcome came at the result's parameters: see :meth:`varloop.runs.StoredRun.outcomes`.
+
+        :raises UsageError: if the client has no store to read them from.
+        """
+        return self._with_store("tell its outcomes").outcomes(most)
+
     def cancel(self, reason: str = "") -> None:
         """Ask for the run's end; its next job is not started, and there is no result."""
         self.client.publish(cancellation(self.id, reason, self.stored.pipeline(), self.client.clock))
@@ -189,9 +196,7 @@ class Run:
         :param run: its id; a new one by default.
         :raises UsageError: if the client has no store to read this run's spec from.
         """
-        if not isinstance(self.stored, StoredRun):
-            raise UsageError("only a client with the run's store can extend it", run=self.id)
-        submitted = self.stored.submitted()
+        submitted = self._with_store("extend it").submitted()
         limits = {"iterations": budget} if isinstance(budget, int) else msgspec.to_builtins(budget)
         spec = {**submitted.data.spec, "budget": limits, "initial": {"run": self.id, "optimizer": True}}
         return self.client.submit(spec, run=run, pipeline=submitted.pipeline)
@@ -200,6 +205,11 @@ class Run:
         """Set a stopped run going again, where it stopped. Harmless if it runs or has ended."""
         self.client.publish(*self.stored.pending())
         return self
+
+    def _with_store(self, what: str) -> StoredRun:
+        if not isinstance(self.stored, StoredRun):
+            raise UsageError(f"only a client with the run's store can {what}", run=self.id)
+        return self.stored
 
     def __repr__(self) -> str:
         return f"Run({self.id!r})"

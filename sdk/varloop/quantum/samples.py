@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from varloop.errors import CorruptObject
 from varloop.events import Samples
 
-__all__ = ["Columns", "cell", "columns", "from_counts", "join", "pack"]
+__all__ = ["Columns", "cell", "columns", "from_counts", "join", "most_frequent", "pack"]
 
 OUTCOME, WEIGHT = np.dtype("<u8"), np.dtype("<f8")
 Columns = tuple[NDArray[np.uint64], NDArray[np.float64], NDArray[np.int64]]
@@ -91,3 +91,10 @@ def cell(samples: Samples, row: int, group: int = 0) -> tuple[NDArray[np.uint64]
     k = row * samples.groups + group
     own = slice(samples.offsets[k], samples.offsets[k + 1])
     return outcomes[own], weights[own]
+
+
+def most_frequent(samples: Samples, row: int, group: int, most: int) -> dict[str, float]:
+    """Weights of one row's outcomes in one group by their bits, rightmost bit = qubit 0; the most frequent first."""
+    outcomes, weights = cell(samples, row, group)
+    order = np.lexsort((outcomes, -weights))[:most]
+    return {f"{int(outcomes[k]):0{samples.num_qubits}b}": float(weights[k]) for k in order}

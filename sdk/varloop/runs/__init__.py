@@ -9,7 +9,15 @@ import msgspec
 
 from varloop.context import Resources
 from varloop.errors import PermanentError
-from varloop.events import CancelRequested, CircuitEncoded, Event, RunCancelled, RunCompleted, RunFailed
+from varloop.events import (
+    CancelRequested,
+    CircuitEncoded,
+    CircuitExecuted,
+    Event,
+    RunCancelled,
+    RunCompleted,
+    RunFailed,
+)
 from varloop.journal import Call, Record, read_record
 from varloop.progress import Iteration
 from varloop.runs.history import History
@@ -146,6 +154,38 @@ class StoredRun:
         if latest is None or not latest.parameters:
             raise PermanentError(f"run {self.id} has measured nothing")
         return latest.parameters
+
+    def outcomes(self, most: int = 64) -> dict[str, dict[str, float]]:
+        """What was measured at the parameters of its result: for each basis how often each outcome came.
+
+        Of a run with shots, counts of the shots whose value is the result; of an exact run of a binary problem,
+        probabilities; of an exact energy nothing, as nothing is sampled. Outcomes are written as Qiskit's: the rightmost
+        bit is qubit 0, as the rightmost letter of the basis is.
+
+        :param most: so many outcomes of each basis, the most frequent first.
+        """
+        end, encoded = self.ending(), self.encoded()
+        if end is None or not isinstance(end.data, RunCompleted) or encoded is None:
+            return {}
+        executed = self._measured_at(end.data.parameters)
+        samples = executed.measurement.samples if executed else None
+        if executed is None or samples is None:
+            return {}
+        from varloop.quantum.samples import most_frequent
+
+        points = executed.request.points
+        row = max(k for k, point in enumerate(points) if point == end.data.parameters)
+        bases = encoded.bases or ["Z" * samples.num_qubits]
+        return {basis: most_frequent(samples, row, group, most) for group, basis in enumerate(bases)}
+
+    def _measured_at(self, parameters: list[float]) -> CircuitExecuted | None:
+        """The last batch that measured a point."""
+        for _, record in reversed(list(self.records())):
+            for raw in record.events:
+                event = self._resources.claims.whole(from_json(bytes(raw), self._resources.types))
+                if isinstance(event.data, CircuitExecuted) and parameters in event.data.request.points:
+                    return event.data
+        return None
 
     def calls(self) -> list[Call]:
         """All recorded calls of functions, in the order they started."""
