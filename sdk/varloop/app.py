@@ -29,7 +29,7 @@ H = TypeVar("H", bound=Handler)
 Bodies = type[Body] | tuple[type[Body], ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Function:
     """A registered step: ``(event, context) -> body | bodies | None``, without state of its own."""
 

@@ -6,8 +6,7 @@ import hashlib
 import logging
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -142,8 +141,8 @@ class Step:
     def _returned(self) -> list[Body]:
         """What the function returned, or why it could not."""
         try:
-            with alone_at_first(self.function, self._desk.settings.first_call), self._in_hand():
-                return self._checked(self.function.handler(self.event, self._context))
+            with alone_at_first(self.function, self._desk.settings.first_call):
+                return self._checked(self._handled())
         except EventError:
             raise
         except TemporaryError as error:
@@ -159,13 +158,12 @@ class Step:
             hint = "an unexpected error in the function; its log has the traceback"
             return [self._failure(error, getattr(error, "hint", "") or hint)]
 
-    @contextmanager
-    def _in_hand(self) -> Iterator[None]:
-        """While the function has the call."""
+    def _handled(self) -> Any:
+        """What the function returns, which has the call in hand meanwhile."""
         self._since = self._desk.resources.clock.monotonic()
         self._desk.in_hand.add(self)
         try:
-            yield
+            return self.function.handler(self.event, self._context)
         finally:
             self._desk.in_hand.discard(self)
 
