@@ -42,10 +42,7 @@ NO_SLOT = (
 
 @dataclass(frozen=True, eq=False)
 class Slots:
-    """Where the angles of a circuit go: slot ``s`` gets ``Σ_t scale[s, t]·angle[index[s, t]] + shift[s]``.
-
-    Or, in curves, the value of an expression that is not linear, which is evaluated row by row.
-    """
+    """Where the angles of a circuit go: slot ``s`` gets ``Σ_t scale[s, t]·angle[index[s, t]] + shift[s]``."""
 
     positions: list[tuple[int, int]]
     """(operation, parameter of the operation) in the assembled circuit"""
@@ -54,8 +51,6 @@ class Slots:
     scale: NDArray[np.float64]
     shift: NDArray[np.float64]
     """shape (n_slots,), radians"""
-    curves: dict[int, tuple[Any, dict[Any, int]]]
-    """by slot: the expression, and the column of each of its parameters"""
 
     @classmethod
     def of(cls, circuit: QuantumCircuit, operations: Sequence[int], order: dict[str, int]) -> Slots:
@@ -63,57 +58,39 @@ class Slots:
 
         :param operations: of each instruction, its operation in the assembled circuit.
         :param order: column of each parameter in the rows.
+        :raises CircuitError: an expression of the angles is not linear: compiling made another of it.
         """
         positions: list[tuple[int, int]] = []
-        terms, shift, curves = [], [], {}
+        terms, shift = [], []
         for place, instruction in zip(operations, circuit.data, strict=True):
             if not instruction.is_parameterized():
                 continue
             for number, value in enumerate(instruction.params):
                 if not getattr(value, "parameters", None):
                     continue
-                slopes = _slopes(value, order)
-                if slopes is None:
-                    curves[len(positions)] = value, {each: order[each.name] for each in value.parameters}
                 positions.append((place, number))
-                terms.append(slopes or [])
-                shift.append(
-                    0.0 if slopes is None else float(value.bind(dict.fromkeys(value.parameters, 0.0)))
-                )
+                terms.append(_slopes(value, order))
+                shift.append(float(value.bind(dict.fromkeys(value.parameters, 0.0))))
         width = max(map(len, terms), default=0)
         padded = [each + [(0, 0.0)] * (width - len(each)) for each in terms]
         table = np.array(padded, dtype=np.float64).reshape(len(terms), width, 2)
-        return cls(positions, table[:, :, 0].astype(np.int64), table[:, :, 1], np.array(shift), curves)
+        return cls(positions, table[:, :, 0].astype(np.int64), table[:, :, 1], np.array(shift))
 
     def fill(self, rows: NDArray[np.float64]) -> Table:
-        """Aer's table of parameter values: of each slot, its position and its value in every row.
-
-        :raises CircuitError: an expression has no real value for a row.
-        """
+        """Aer's table of parameter values: of each slot, its position and its value in every row."""
         if not self.positions:
             return [(NO_SLOT, [0.0] * len(rows))]
         values = (rows[:, self.index] * self.scale).sum(axis=2) + self.shift
-        for slot, curve in self.curves.items():
-            values[:, slot] = [_evaluated(*curve, row) for row in rows]
         return list(zip(self.positions, values.T.tolist(), strict=True))
 
 
-def _evaluated(expression: Any, columns: dict[Any, int], row: NDArray[np.float64]) -> float:
-    values = {parameter: float(row[column]) for parameter, column in columns.items()}
-    try:
-        return float(expression.bind(values))
-    except (TypeError, ArithmeticError, RuntimeError) as error:
-        at = ", ".join(f"{parameter.name} = {value:g}" for parameter, value in values.items())
-        raise CircuitError(f"the angle {expression} has no real value at {at}: {error}") from error
-
-
-def _slopes(value: Any, order: dict[str, int]) -> list[tuple[int, float]] | None:
-    """(column, factor) of each parameter, or None if the expression is not linear."""
+def _slopes(value: Any, order: dict[str, int]) -> list[tuple[int, float]]:
+    """(column, factor) of each parameter of a linear expression."""
     slopes = []
     for parameter in sorted(value.parameters, key=lambda each: order[each.name]):
         slope = derivative(value, parameter)
         if not isinstance(slope, (int, float)):
-            return None
+            raise CircuitError(f"{value} is not linear in the angles: this circuit cannot be run")
         slopes.append((order[parameter.name], float(slope)))
     return slopes
 
