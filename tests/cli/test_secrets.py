@@ -18,7 +18,7 @@ from varloop.cli.root import cli
 from varloop.client import embedded
 from varloop.errors import VarloopError
 from varloop.events import CancelRequested, Event, RunSubmitted
-from varloop.store import open_store
+from varloop.store import open_store, set_up
 from varloop.store.memory import MemoryStore
 
 ENVIRONMENT = {
@@ -73,8 +73,11 @@ def test_no_command_tells_a_secret(program: Program, url: str, more: tuple[str, 
         ("run", url),
         ("check", url),
         ("worker", "--bus", url, "--store", url),
-        ("topics", "--bus", url),
-        ("dlq", "show", url, url),
+        ("setup", "--bus", url),
+        ("dlq", "list", "--bus", url),
+        ("dlq", "show", url, "--bus", url),
+        ("dlq", "list", "--store", url),
+        ("dlq", "replay", "--all", "--at", url),
         ("status", url),
         (url,),
     ]
@@ -102,6 +105,7 @@ def test_no_error_of_python_tells_a_secret(url: str) -> None:
     event = Event(id="1", source="/test", run="r1", data=CancelRequested(), time=1.0)
     for attempt in (
         lambda: open_store(url),
+        lambda: set_up(url, dry_run=True),
         lambda: varloop.connect(url, MemoryStore()),
         lambda: HttpPublisher(url).publish(event),
         lambda: embedded(url),
