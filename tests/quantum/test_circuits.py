@@ -329,6 +329,13 @@ def test_bad_openqasm(source: str, message: str) -> None:
         load(CircuitSpec(qasm=source))
 
 
+def test_a_parser_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    """What is wrong with a source is in the error, not on the screen."""
+    with pytest.raises(CircuitError, match="token recognition error"):
+        load(CircuitSpec(qasm='OPENQASM 3.0; include /* c */ "stdgates.inc"; qubit[1] q;'))
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_version_behind_comments() -> None:
     """Comments before the version line, and within it, do not hide it."""
     source = "// OPENQASM 3.0;\nOPENQASM // here\n2.0; qreg q[1]; U(0, 0, 0) q[0];"

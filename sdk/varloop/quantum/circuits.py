@@ -15,7 +15,7 @@ import struct
 import uuid
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from typing import TYPE_CHECKING, Any
 
 from varloop.errors import CircuitError, UsageError, VarloopError
@@ -324,7 +324,8 @@ def _from_qasm(source: str) -> QuantumCircuit:
         if qasm_version(source) == "2":
             return qasm2.loads(source, include_path=())
         try:
-            return qasm3.loads(source)
+            with redirect_stderr(io.StringIO()):  # where the parser prints what its error says
+                return qasm3.loads(source)
         except MissingOptionalLibraryError as error:
             raise CircuitError(
                 "OpenQASM 3 cannot be read here", hint="pip install qiskit-qasm3-import"
