@@ -164,4 +164,4 @@ def test_a_submitters_clock_decides_no_deadline(behind: float) -> None:
 
 def test_what_is_asked_is_an_event_that_any_application_may_send() -> None:
     """Its type is for applications, and no function emits it."""
-    assert load_pipelines().open("default", StopRequested.type)
+    assert load_pipelines().forgery("default", StopRequested.type) == ""
