@@ -335,3 +335,17 @@ def test_reads_and_writes_go_to_the_same_host(
 
     assert store._connections._address[0] == host.partition(":")[0]
     assert store._client._base_url.build(method="GET", region=store._region).netloc == host
+
+
+@pytest.mark.parametrize(("conflicts", "opens"), [(2, True), (3, False)])
+def test_a_probe_that_was_disturbed_is_made_again(conflicts: int, opens: bool, server: Server) -> None:
+    """A conflict with the probe of another process is no answer; a server that has nothing else to say is unavailable."""
+    left = iter([True] * conflicts)
+    server.answer = lambda request, headers: (
+        409 if request.startswith("PUT") and next(left, False) else server.honest(request, headers)
+    )
+    if opens:
+        S3Store(server.url, ENVIRONMENT).close()
+    else:
+        with pytest.raises(StoreUnavailable, match="HTTP 409"):
+            S3Store(server.url, ENVIRONMENT)

@@ -58,6 +58,8 @@ _EXISTS = 412
 BUSY = (500, 502, 503, 504)
 PAUSES = (0.1, 0.2)
 """seconds before each further attempt"""
+PROBES = 3
+"""attempts to see whether conditions are honoured"""
 CONNECT, ANSWER = 3.0, 15.0
 """seconds for a connection, and seconds without a byte of an answer"""
 
@@ -213,26 +215,36 @@ class S3Store(Store):
             raise translate(self.url, error) from error
 
     def _probe(self) -> None:
-        """Create one object twice: the second time must be refused."""
-        key = f"probe/{uuid.uuid4().hex}"
-        try:
-            honoured = self._create(key, b"") and not self._create(key, b"")
-            self._delete(key)
-        except PermanentError as error:
-            raise UsageError(error.detail, hint=error.hint) from error
-        except StoreUnavailable as error:
-            if isinstance(error, _Refused):
-                raise UsageError(error.detail, hint=error.hint) from error
-            raise
+        """See whether conditional creates are honoured. What another process's probe disturbs is tried again."""
+        for attempt in range(1, PROBES + 1):
+            try:
+                honoured = self._honours_conditions(f"probe/{uuid.uuid4().hex}")
+                break
+            except _Conflict:  # Versity's gateway removes a folder with the last probe in it
+                if attempt == PROBES:
+                    raise
         if not honoured:
             raise UsageError(
                 f"{self.url}: the server ignores If-None-Match, so no two processes could agree on anything",
                 hint="use AWS S3, MinIO, Versity S3 Gateway, Ceph 19 or another server with conditional writes",
             )
 
+    def _honours_conditions(self, key: str) -> bool:
+        """Create one object twice: the second time must be refused."""
+        try:
+            honoured = self._create(key, b"") and not self._create(key, b"")
+            self._delete(key)
+            return honoured
+        except (PermanentError, _Refused) as error:
+            raise UsageError(error.detail, hint=error.hint) from error
+
 
 class _Absent(PermanentError):
     """The object is not there."""
+
+
+class _Conflict(StoreUnavailable):
+    """Another request was in the way (HTTP 409)."""
 
 
 class _Refused(StoreUnavailable):
@@ -264,7 +276,7 @@ def _refused(url: str, status: int, detail: str) -> VarloopError:
         absent = "NoSuchBucket" in detail
         hint = "varloop setup" if absent else "check the bucket, its policy, the credentials and the clock"
         return _Refused(text, retry_after=5.0, hint=hint)
-    return StoreUnavailable(text)
+    return _Conflict(text) if status == 409 else StoreUnavailable(text)
 
 
 def _detail(body: bytes) -> str:
