@@ -24,7 +24,7 @@ from varloop.optimizers import Ask, Optimizer
 from varloop.progress import Iteration
 from varloop.spec import CANDIDATES, Budget
 
-__all__ = ["Cost", "Loop", "Measured", "advance", "expired", "opened", "report", "skip", "stop"]
+__all__ = ["Cost", "Loop", "Measured", "advance", "expired", "report", "skip", "start_faults", "stop"]
 
 PATIENCE = 10
 """iterations over which ``budget.tolerance`` asks for an improvement"""
@@ -90,7 +90,7 @@ class Loop(msgspec.Struct, frozen=True, kw_only=True):
     """why the request under way is the last one; empty while the loop goes on"""
 
 
-def opened(loop: Loop, budget: Budget, ask: Ask) -> list[str]:
+def start_faults(loop: Loop, budget: Budget, ask: Ask) -> list[str]:
     """Faults that keep a loop from starting within its budget."""
     first = loop.cost.of(len(ask.points), ask.gradient)
     return budget.short_of(first + loop.cost.fixed + loop.cost.row, first if ask.calibrates else 0)

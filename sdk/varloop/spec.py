@@ -36,10 +36,10 @@ __all__ = [
     "RunSpec",
     "converted",
     "digest",
+    "fault_text",
     "first",
     "parse",
     "summary",
-    "told",
 ]
 
 CANDIDATES = 3
@@ -351,7 +351,7 @@ def _fields(kind: type[Any], data: dict[str, Any], path: str, faults: list[str])
             try:
                 parts[name] = converted(value, field.type)
             except msgspec.ValidationError as error:
-                faults.append(told(f"{path}{name}", field.type, value, error))
+                faults.append(fault_text(f"{path}{name}", field.type, value, error))
     return parts
 
 
@@ -395,7 +395,7 @@ def _whole(value: object) -> object:
     return [_whole(each) for each in value] if isinstance(value, list | tuple) else value
 
 
-def told(name: str, annotation: Any, value: object, error: msgspec.ValidationError) -> str:
+def fault_text(name: str, annotation: Any, value: object, error: msgspec.ValidationError) -> str:
     """What is wrong with a field's value: where inside it, what is there, and what is expected."""
     if get_origin(annotation) is Literal:
         return f"{name}: got {value!r:.60}, expected one of {', '.join(get_args(annotation))}"

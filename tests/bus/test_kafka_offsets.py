@@ -15,10 +15,10 @@ def test_commits_up_to_the_first_open_record(data: st.DataObject) -> None:
     committed = -1
     for gap in gaps:
         position += gap
-        assert offsets.opened(position)
+        assert offsets.begin(position)
         open_.append(position)
         for done in data.draw(st.lists(st.sampled_from(open_), unique=True)):
-            offsets.finished(done)
+            offsets.complete(done)
             open_.remove(done)
         expected = min(open_, default=position + 1)
         assert offsets.outstanding == len(open_)
@@ -26,31 +26,31 @@ def test_commits_up_to_the_first_open_record(data: st.DataObject) -> None:
         committed = max(committed, expected)
         assert offsets.to_commit() is None
         open_ = open_ or [position := position + 1]
-        offsets.opened(position)
+        offsets.begin(position)
 
 
 def test_a_record_in_hand_is_not_handed_out_again() -> None:
     """A record that comes twice before it is committed is known."""
     offsets = Offsets()
-    assert offsets.opened(5)
-    assert not offsets.opened(5)
-    assert offsets.opened(6)
-    offsets.finished(5)
-    assert not offsets.opened(5)
+    assert offsets.begin(5)
+    assert not offsets.begin(5)
+    assert offsets.begin(6)
+    offsets.complete(5)
+    assert not offsets.begin(5)
 
 
 def test_a_group_that_was_reset_starts_anew() -> None:
     """A record from before what was committed is new, and commits follow it."""
     offsets = Offsets()
     for offset in range(10):
-        offsets.opened(offset)
-        offsets.finished(offset)
+        offsets.begin(offset)
+        offsets.complete(offset)
     assert offsets.to_commit() == 10
 
-    assert offsets.opened(0)
-    assert offsets.opened(1)
-    offsets.finished(9)
-    offsets.finished(0)
+    assert offsets.begin(0)
+    assert offsets.begin(1)
+    offsets.complete(9)
+    offsets.complete(0)
     assert offsets.to_commit() == 1
 
 

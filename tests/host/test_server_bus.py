@@ -50,7 +50,7 @@ def test_an_accepted_event_lies_in_the_store_until_it_is_dealt_with() -> None:
     for act in ("retry", "ack"):
         delivery = consumer.poll(5.0)
         assert delivery is not None
-        assert [event.run for event in LiveBus(store, SystemClock()).left(BODIES)] == ["r"]
+        assert [event.run for event in LiveBus(store, SystemClock()).unfinished(BODIES)] == ["r"]
         delivery.retry(0.01) if act == "retry" else delivery.ack()
 
     assert list(store.keys(INBOX)) == []

@@ -13,7 +13,7 @@ import pytest
 from varloop.errors import PermanentError
 from varloop.evaluation import Evaluation
 from varloop.events import Memo, ObjectiveEvaluated, RunCompleted, Solution
-from varloop.loop import PATIENCE, Cost, Loop, Measured, advance, expired, opened, report, stop
+from varloop.loop import PATIENCE, Cost, Loop, Measured, advance, expired, report, start_faults, stop
 from varloop.optimizers import Ask
 from varloop.spec import CANDIDATES, Budget
 
@@ -224,7 +224,7 @@ def test_no_budget_of_shots_is_exceeded(limit: int, width: int) -> None:
     ask = Ask([[1.0]] * width, False)
     cost = Cost(SHOTS, 0)
     loop = Loop(optimizer={}, points=ask.points, template="", gradient="none", cost=cost)
-    if opened(loop, run.budget, ask):
+    if start_faults(loop, run.budget, ask):
         assert limit < (width + 1) * SHOTS
     else:
         assert run.end().shots <= limit
@@ -235,8 +235,8 @@ def test_what_the_first_request_needs() -> None:
     loop = Loop(optimizer={}, points=[], template="", gradient="none", cost=Cost(10, 4, 20))
     ask = Ask([[0.0], [1.0]], True)
 
-    assert opened(loop, Budget(shots=10 * 6 + 20 + 10), ask) == []
-    (fault,) = opened(loop, Budget(shots=10 * 6 + 20 + 9), ask)
+    assert start_faults(loop, Budget(shots=10 * 6 + 20 + 10), ask) == []
+    (fault,) = start_faults(loop, Budget(shots=10 * 6 + 20 + 9), ask)
     assert "the first iteration and the final value need 90" in fault
 
 
@@ -245,13 +245,13 @@ def test_calibrating_takes_no_more_than_half() -> None:
     loop = Loop(optimizer={}, points=[], template="", gradient="none", cost=Cost(10, 0))
     ask = Ask([[0.0]] * 50, False, calibrates=True)
 
-    assert opened(loop, Budget(shots=1000), ask) == []
-    (fault,) = opened(loop, Budget(shots=999), ask)
+    assert start_faults(loop, Budget(shots=1000), ask) == []
+    (fault,) = start_faults(loop, Budget(shots=999), ask)
     assert fault == (
         "budget.shots: 999, but 500 of them would calibrate the optimizer, more than half; raise it, "
         "lower optimizer.options.calibration, or set optimizer.options.learning_rate"
     )
-    assert opened(loop, Budget(shots=999), Ask(ask.points, False)) == []
+    assert start_faults(loop, Budget(shots=999), Ask(ask.points, False)) == []
 
 
 # ------------------------------------------------------------------ deadlines

@@ -57,7 +57,7 @@ def test_a_run_that_was_just_submitted() -> None:
     assert runs.StoredRun(resources, "r").history() == []
     assert runs.StoredRun(resources, "r").calls() == []
     assert runs.StoredRun(resources, "r").ending() is None
-    assert runs.StoredRun(resources, "r").finished(0) is None
+    assert runs.StoredRun(resources, "r").find_iteration(0) is None
 
 
 def test_a_run_under_way() -> None:
@@ -68,7 +68,7 @@ def test_a_run_under_way() -> None:
     assert (state.state, state.iterations, state.outcome) == ("running", 3, None)
     assert [step.iteration for step in history] == [0, 1, 2]
     assert state.value == history[-1].value == min(step.value for step in history)
-    assert history[1] == runs.StoredRun(resources, "r").finished(1)
+    assert history[1] == runs.StoredRun(resources, "r").find_iteration(1)
 
 
 def test_a_completed_run() -> None:

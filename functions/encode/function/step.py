@@ -11,7 +11,7 @@ from varloop.app import App
 from varloop.context import Context
 from varloop.errors import PermanentError, SpecError, UnknownRun
 from varloop.events import CircuitEncoded, Event, Provenance, RunSubmitted
-from varloop.loop import Cost, Loop, opened
+from varloop.loop import Cost, Loop, start_faults
 from varloop.optimizers import Optimizer, State
 from varloop.quantum import check
 from varloop.quantum.gradients import choose, plan
@@ -48,7 +48,7 @@ def encode(event: Event[RunSubmitted], ctx: Context) -> CircuitEncoded:
         deadline=limit and now + limit,
         started=now,
     )
-    if faults := opened(loop, spec.budget, ask):
+    if faults := start_faults(loop, spec.budget, ask):
         raise SpecError(faults)
     return CircuitEncoded(
         template=template.key,

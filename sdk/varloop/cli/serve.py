@@ -107,12 +107,12 @@ def serve_command(
 
 def _serve(server: HttpServer, service: Service) -> None:
     """Answer until a signal tells to stop. The next one is deadly again."""
-    told = threading.Event()
+    stop_asked = threading.Event()
     signals = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda *_: told.set()) for number in signals]
+    before = [signal.signal(number, lambda *_: stop_asked.set()) for number in signals]
     thread = threading.Thread(target=server.serve, name="varloop-http")
     thread.start()
-    told.wait()
+    stop_asked.wait()
     for number, handler in zip(signals, before, strict=True):
         signal.signal(number, handler)
     service.stopping.set()

@@ -89,8 +89,8 @@ class ServedRun:
     def history(self) -> History:
         return self._server.history(self.id)
 
-    def finished(self, iteration: int) -> Iteration | None:
-        return self._server.finished(self.id, iteration)
+    def find_iteration(self, iteration: int) -> Iteration | None:
+        return self._server.find_iteration(self.id, iteration)
 
     def pending(self) -> list[Event[Any]]:
         """Nothing: a server goes on with its runs by itself."""

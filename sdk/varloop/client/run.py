@@ -50,7 +50,7 @@ class Known(Protocol):
     def history(self) -> History:
         """All finished iterations, oldest first."""
 
-    def finished(self, iteration: int) -> Iteration | None:
+    def find_iteration(self, iteration: int) -> Iteration | None:
         """One iteration, or None if it is not finished."""
 
     def pending(self) -> list[Event[Any]]:
@@ -109,7 +109,7 @@ class Run:
             advances = type(event.data).advances
             if not advances and not isinstance(event.data, Terminal):
                 continue
-            finished = self.stored.finished(event.iteration - advances)
+            finished = self.stored.find_iteration(event.iteration - advances)
             if finished is not None and finished.iteration > last:
                 last = finished.iteration
                 yield finished

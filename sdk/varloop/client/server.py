@@ -92,7 +92,7 @@ class Server:
         """Its finished iterations, oldest first."""
         return History(msgspec.convert(self._get(f"/runs/{run}/history"), list[Iteration]))
 
-    def finished(self, run: str, iteration: int) -> Iteration | None:
+    def find_iteration(self, run: str, iteration: int) -> Iteration | None:
         """One iteration, or None if it is not finished."""
         return msgspec.convert(self._get(f"/runs/{run}/history/{iteration}"), Iteration | None)
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from varloop.bus.http import HttpPublisher
     from varloop.quantum.circuits import Load
 
-__all__ = ["Answer", "FunctionHost", "later", "problem", "received", "serve_function"]
+__all__ = ["Answer", "FunctionHost", "problem", "received", "retry_later", "serve_function"]
 
 log = logging.getLogger("varloop.host")
 
@@ -79,7 +79,7 @@ def problem(status: int, error: str, detail: str, **more: Any) -> Answer:
     return Answer(status, {"content-type": "application/problem+json"}, body.encode())
 
 
-def later(error: str, detail: str, delay: float) -> Answer:
+def retry_later(error: str, detail: str, delay: float) -> Answer:
     """The problem that is none any more after ``delay`` seconds."""
     answer = problem(BUSY, error, detail)
     answer.headers["retry-after"] = str(max(1, round(delay)))
@@ -163,7 +163,7 @@ def _worst(outcomes: Iterable[Outcome]) -> Answer | None:
     """The answer to a delivery that is not done: later beats never, so that nothing is lost."""
     by_verdict = {outcome.verdict: outcome for outcome in outcomes}
     if retry := by_verdict.get(Verdict.RETRY):
-        return later(retry.error, retry.reason, retry.delay)
+        return retry_later(retry.error, retry.reason, retry.delay)
     if dead := by_verdict.get(Verdict.DEAD):
         return problem(REFUSED, dead.error, dead.reason)
     return None

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from varloop.spec import converted, told
+from varloop.spec import converted, fault_text
 
 __all__ = ["Fraction", "NotNegative", "Options", "Positive", "Repeats", "faults"]
 
@@ -35,7 +35,7 @@ def faults(kind: type[Options], given: dict[str, Any]) -> list[str]:
         try:
             converted(given[name], known[name].type)
         except msgspec.ValidationError as error:
-            found.append(told(name, known[name].type, given[name], error))
+            found.append(fault_text(name, known[name].type, given[name], error))
     if not found:
         try:
             converted(given, kind)

@@ -136,7 +136,7 @@ class StoredRun:
                     return event.data
         return None
 
-    def finished(self, iteration: int) -> Iteration | None:
+    def find_iteration(self, iteration: int) -> Iteration | None:
         """One iteration, or None if it is not finished."""
         records = self.records(iteration_prefix(iteration))
         return next((record.progress for _, record in records if record.progress is not None), None)

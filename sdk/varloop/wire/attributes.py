@@ -23,9 +23,9 @@ __all__ = [
     "Wire",
     "attributes_of",
     "decode_body",
+    "decode_untrusted",
     "encode_body",
     "event_of",
-    "foreign",
     "media_type",
     "require",
 ]
@@ -134,7 +134,7 @@ def _text(time: float) -> str:
     return datetime.fromtimestamp(time, UTC).isoformat().replace("+00:00", "Z") if time else ""
 
 
-def foreign(parse: Callable[[bytes], Any], data: bytes) -> Any:
+def decode_untrusted(parse: Callable[[bytes], Any], data: bytes) -> Any:
     """The one place where faults of foreign bytes become ours."""
     if len(data) > MAX_BYTES:
         raise SchemaError(
@@ -173,7 +173,7 @@ def event_of(wire: Wire, types: Types) -> Event[Body]:
         raw = encode_body(body)
     else:
         raw = bytes(wire.data) or wire.data_base64
-        foreign(bytes.decode, raw)  # all of it, also what no field reads: it is handed on as it is
+        decode_untrusted(bytes.decode, raw)  # all of it, also what no field reads: it is handed on as it is
         body = decode_body(wire.type, raw, types)
     shards = _integer("shards", wire.shards, 1, SHARDS)
     event = Event(

@@ -25,9 +25,9 @@ from varloop.wire.attributes import (
     Wire,
     attributes_of,
     decode_body,
+    decode_untrusted,
     encode_body,
     event_of,
-    foreign,
     media_type,
     require,
 )
@@ -75,7 +75,7 @@ def from_json(data: bytes, types: Types = BODIES) -> Event[Body]:
 
     :raises SchemaError: if it is not a CloudEvent of a known type and schema.
     """
-    return event_of(foreign(_wire, data), types)
+    return event_of(decode_untrusted(_wire, data), types)
 
 
 def _wire(data: bytes) -> Wire:
@@ -100,7 +100,7 @@ def batch_from_json(data: bytes) -> list[bytes]:
 
     :raises SchemaError: if it is not a JSON array.
     """
-    return [bytes(raw) for raw in foreign(_split, data)]
+    return [bytes(raw) for raw in decode_untrusted(_split, data)]
 
 
 def to_http(event: Event[Body]) -> tuple[dict[str, str], bytes]:
@@ -192,7 +192,7 @@ def _binary(parse: Any, headers: Iterable[str], body: bytes, types: Types) -> Ev
     """
     given = {"datacontenttype", *(name[3:] for name in headers)}
     require(given.__contains__)
-    attributes = dict(foreign(lambda _: parse(), body).get_attributes())
+    attributes = dict(decode_untrusted(lambda _: parse(), body).get_attributes())
     sent = given & attributes.keys()
     known: dict[str, Any] = {name: str(attributes[name]) for name in Wire.__struct_fields__ if name in sent}
     if "time" in sent:

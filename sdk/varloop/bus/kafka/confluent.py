@@ -199,11 +199,11 @@ class _Writer:
             )
 
     def send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers, done: Done) -> None:
-        def told(error: KafkaError | None, message: Message) -> None:
+        def delivered(error: KafkaError | None, message: Message) -> None:
             done(self._lost(KafkaException(error)) if error else None)
 
         try:
-            self._producer.produce(topic, value, key, headers=list(headers), on_delivery=told)
+            self._producer.produce(topic, value, key, headers=list(headers), on_delivery=delivered)
         except (KafkaException, BufferError) as error:
             done(self._lost(error))
 
@@ -252,7 +252,7 @@ class _Reader:
     def poll(self, timeout: float) -> list[Record]:
         found: list[Record] = []
         with self._driver.errors():
-            if self._trouble:  # told after what was read before it, which would be lost with it
+            if self._trouble:  # delivered after what was read before it, which would be lost with it
                 error = KafkaException(self._trouble.popleft())
                 if _is_fatal(error):
                     raise _gone(error, self._driver.url)

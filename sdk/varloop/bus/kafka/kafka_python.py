@@ -203,12 +203,12 @@ class _Writer:
             done(translate(error, self._url))
             return
 
-        def told(error: Exception | None) -> None:
+        def delivered(error: Exception | None) -> None:
             done(error)
             self._news.set()
 
-        future.add_callback(lambda _: told(None))
-        future.add_errback(lambda error: told(self._lost(error)))
+        future.add_callback(lambda _: delivered(None))
+        future.add_errback(lambda error: delivered(self._lost(error)))
 
     def _lost(self, error: Exception) -> VarloopError:
         """What became of a record. One that is refused breaks the producer, which drops all others with its error."""

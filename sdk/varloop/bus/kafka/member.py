@@ -145,11 +145,11 @@ class Member:
             moved = {partition: offsets.to_commit() for partition, offsets in self._offsets.items()}
         return {partition: offset for partition, offset in moved.items() if offset is not None}
 
-    def finished(self, record: Record) -> None:
+    def complete(self, record: Record) -> None:
         """A record is dealt with."""
         with self._lock:
             if offsets := self._offsets.get(record.partition):
-                offsets.finished(record.offset)
+                offsets.complete(record.offset)
 
     def bury(self, record: Record, letter: DeadLetter) -> None:
         """Put a record into the dead letters; only then it is dealt with."""
@@ -163,7 +163,7 @@ class Member:
 
         def done(error: Exception | None) -> None:
             if error is None:
-                self.finished(record)
+                self.complete(record)
             else:
                 log.warning("%s: %s is not in the dead letters yet: %s", self.group, place_of(record), error)
                 self._unburied.append((record, letter, whole and not isinstance(error, PermanentError)))
@@ -218,7 +218,7 @@ class Member:
     def _take(self, record: Record) -> None:
         with self._lock:
             offsets = self._offsets.get(record.partition)
-            if offsets is None or not offsets.opened(record.offset):
+            if offsets is None or not offsets.begin(record.offset):
                 return
         self._try(1, record)
 
@@ -239,7 +239,7 @@ class Member:
             if not self._known(Copy(self, record)) and (delivery := self.deliver(record)):
                 self.sink.put(delivery)
         elif not self._looks_after(kind) or self.deliver(record):
-            self.finished(record)
+            self.complete(record)
 
     def deliver(self, record: Record, attempt: int = 1) -> KafkaDelivery | None:
         """A record as a delivery; None if nobody can read it, then it is buried."""
@@ -282,7 +282,7 @@ class Copy:
 
     def ack(self) -> None:
         """The event is dealt with."""
-        self._member.finished(self._record)
+        self._member.complete(self._record)
 
     def retry(self, delay: float) -> None:
         """Deliver it like any other after some seconds."""
@@ -307,7 +307,7 @@ class KafkaDelivery:
         return self.member.has(self.record.partition)
 
     def ack(self) -> None:
-        self.member.finished(self.record)
+        self.member.complete(self.record)
 
     def retry(self, delay: float) -> None:
         again = KafkaDelivery(self.member, self.record, self.event, self.attempt + 1)

@@ -21,7 +21,7 @@ class Offsets:
         """one past the newest record"""
         self._committed = -1
 
-    def opened(self, offset: int) -> bool:
+    def begin(self, offset: int) -> bool:
         """A record has come. False if it came before and its offset is not committed: it is in hand.
 
         A record from before what is committed means that somebody reset the group's offsets or made the
@@ -36,7 +36,7 @@ class Offsets:
         self._next = offset + 1
         return True
 
-    def finished(self, offset: int) -> None:
+    def complete(self, offset: int) -> None:
         """A record is dealt with."""
         self._pending.discard(offset)
         while self._heap and self._heap[0] not in self._pending:

@@ -1,4 +1,4 @@
-"""Whether what a worker needs is there: looked at from time to time, and remembered."""
+"""Whether what a worker needs is there: asked from time to time, and remembered."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from varloop.errors import VarloopError
 __all__ = ["Watch"]
 
 INTERVAL = 5.0
-"""seconds between two looks"""
+"""seconds between two rounds of checks"""
 
 
 class Watch:
-    """A thread that looks until it is closed.
+    """A thread that checks until it is closed.
 
-    :param looks: each raises VarloopError if something is wrong.
+    :param checks: each raises VarloopError if something is wrong.
     """
 
-    def __init__(self, *looks: Callable[[], object]) -> None:
+    def __init__(self, *checks: Callable[[], object]) -> None:
         self.faults: list[str] = []
-        """what was wrong at the last look"""
-        self._looks = looks
+        """what was wrong in the last round"""
+        self._checks = checks
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="varloop-watch", daemon=True)
         self._thread.start()
 
-    def look(self) -> None:
-        """Look now."""
+    def check(self) -> None:
+        """Check now."""
         faults = []
-        for look in self._looks:
+        for check in self._checks:
             try:
-                look()
+                check()
             except VarloopError as error:
                 faults.append(str(error))
         self.faults = faults
 
     def close(self) -> None:
-        """Look no more."""
+        """Check no more."""
         self._closed.set()
 
     def _run(self) -> None:
         while not self._closed.wait(INTERVAL):
-            self.look()
+            self.check()

@@ -239,9 +239,10 @@ def run_worker(
     :param started: called with the worker and the probes' URL, empty if there are none.
     :raises WorkerEnded: if it ended though nobody told it to, or had to leave calls unfinished.
     """
-    told = threading.Event()
+    stop_asked = threading.Event()
     before = {
-        number: signal.signal(number, lambda *_: told.set()) for number in (signal.SIGTERM, signal.SIGINT)
+        number: signal.signal(number, lambda *_: stop_asked.set())
+        for number in (signal.SIGTERM, signal.SIGINT)
     }
     pipelines = load_pipelines(apps)
     place = open_store(store)
@@ -258,12 +259,12 @@ def run_worker(
     with Probes(
         probes,
         health=lambda: worker.broken,
-        readiness=lambda: ["told to stop"] if told.is_set() else worker.faults,
+        readiness=lambda: ["told to stop"] if stop_asked.is_set() else worker.faults,
     ) as url:
         started(worker, url)
-        while not told.wait(LOOK) and not worker.broken:
+        while not stop_asked.wait(LOOK) and not worker.broken:
             worker.oversee()
-        broken = [] if told.is_set() else worker.broken
+        broken = [] if stop_asked.is_set() else worker.broken
         for number, handler in before.items():  # a second signal is deadly
             signal.signal(number, handler)
         left = worker.stop(grace)

@@ -52,7 +52,7 @@ class LiveBus(MemoryBus):
         self._kept.add(key)
         self.publish(event)
 
-    def left(self, types: Types) -> list[Event[Body]]:
+    def unfinished(self, types: Types) -> list[Event[Body]]:
         """What an earlier process accepted and did not deal with."""
         events = []
         for key in list(self._store.keys(INBOX)):

@@ -22,7 +22,7 @@ import msgspec
 
 from varloop.context import Resources
 from varloop.errors import ConflictError, EventError, PermanentError, SpecError, TemporaryError, VarloopError
-from varloop.host.knative import BAD, REFUSED, Answer, later, problem, received
+from varloop.host.knative import BAD, REFUSED, Answer, problem, received, retry_later
 from varloop.host.server.gate import Gate
 from varloop.host.server.service import Service
 from varloop.runs import StoredRun
@@ -97,7 +97,7 @@ def _tell(app: Flask, service: Service) -> None:
 
     @app.get("/runs/<run>/history/<int:iteration>")
     def finished(run: str, iteration: int) -> Response:
-        return _json(_run(service, run).finished(iteration))
+        return _json(_run(service, run).find_iteration(iteration))
 
     @app.get("/runs/<run>/end")
     def end(run: str) -> Response:
@@ -120,7 +120,9 @@ def _stream_runs(app: Flask, service: Service) -> None:
         if last == END:
             return Response(status=204)  # what makes an EventSource stop asking
         if not streams.acquire(blocking=False):
-            return _response(later("TemporaryError", f"{STREAMS} streams are open, no more are served", 5.0))
+            return _response(
+                retry_later("TemporaryError", f"{STREAMS} streams are open, no more are served", 5.0)
+            )
         follower = Follower(resources, run, _iteration(last))
         response = Response(_stream(follower, service), headers=STREAM)
         response.call_on_close(streams.release)
@@ -228,7 +230,7 @@ def _explain(app: Flask) -> None:
     def refused(error: VarloopError) -> Response:
         name, detail = type(error).__name__, mask(str(error))
         if isinstance(error, TemporaryError):
-            return _response(later(name, detail, error.retry_after))
+            return _response(retry_later(name, detail, error.retry_after))
         if isinstance(error, SpecError):
             return _response(_faulty(error))
         return _response(problem(REFUSED if isinstance(error, ConflictError) else BAD, name, detail))

@@ -70,7 +70,7 @@ class Service:
         self.store.create(probe, b"")
         self.store.delete(probe)
         hosts = [self._host() for _ in range(THREADS)]  # they join first: events go to who is there
-        self._bus.publish(*self._bus.left(self.pipelines.types))
+        self._bus.publish(*self._bus.unfinished(self.pipelines.types))
         resumed = [run for run in list_runs(self.store) if self._resume(run)]
         for host in hosts:
             self._begin(host)

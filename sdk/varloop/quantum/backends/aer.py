@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from varloop.quantum.objective import Objective
     from varloop.quantum.templates import Template
 
-__all__ = ["Aer", "finished"]
+__all__ = ["Aer", "runnable"]
 
 Draws = tuple[np.random.Generator, np.random.Generator]
 """random numbers of the samples, and of the calibration"""
@@ -108,7 +108,7 @@ class Aer:
         return _joined([measured(*part) for part in program.run(angles, shots, seed)])
 
     def _program(self, template: Template, calibrate: bool) -> Program:
-        circuits = finished(template, self.target, calibrate, template.num_qubits <= TABULATED)
+        circuits = runnable(template, self.target, calibrate, template.num_qubits <= TABULATED)
         return assemble(circuits, template.parameters, once=len(circuits) - len(template.qpy))
 
     def _energies(self, template: Template, done: list[dict[str, Any]], rows: int) -> list[float]:
@@ -161,7 +161,7 @@ class Aer:
         return None
 
 
-def finished(template: Template, target: Target, calibrate: bool, tabulate: bool) -> list[QuantumCircuit]:
+def runnable(template: Template, target: Target, calibrate: bool, tabulate: bool) -> list[QuantumCircuit]:
     """The template's circuits with what they save at their end, then the two of the readout calibration.
 
     :param tabulate: save probabilities instead of measuring shots.

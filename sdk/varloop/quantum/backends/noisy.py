@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from varloop.errors import CircuitError
-from varloop.quantum.backends.aer import Aer, finished
+from varloop.quantum.backends.aer import Aer, runnable
 from varloop.quantum.backends.program import Program, assemble
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class NoisyAer(Aer):
                 f"the compiled circuit uses {len(used)} qubits of {self.name}; exact noisy values allow {DENSITY}",
                 hint="set shots, or use a higher optimization_level",
             )
-        circuits = finished(template, self.target, calibrate, density)
+        circuits = runnable(template, self.target, calibrate, density)
         cropped = [_crop(circuit, used) for circuit in circuits]
         local = _local(self.target, used, cropped)
         delays = _decay(local, cropped)
