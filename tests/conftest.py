@@ -31,6 +31,19 @@ def no_thread_is_left() -> Iterator[None]:
         pytest.fail(f"the test left threads running: {', '.join(names)}")
 
 
+@pytest.fixture(autouse=True)
+def no_key_is_remembered() -> Iterator[None]:
+    """Each test begins with what its own environment says of a key; a process asks once."""
+    _forget_key()
+    yield
+    _forget_key()
+
+
+def _forget_key() -> None:
+    if signing := sys.modules.get("varloop.support.signing"):
+        signing.own_key.cache_clear()
+
+
 def _release_minimizers() -> None:
     """End what waits on purpose for the next iteration of its run."""
     if replay := sys.modules.get("varloop.optimizers.replay"):

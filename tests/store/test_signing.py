@@ -14,7 +14,7 @@ from varloop.errors import CorruptObject, RunEnded, SchemaError, UsageError
 from varloop.events import CancelRequested, Event, Memo, ParametersProposed, event_id
 from varloop.runs import StoredRun
 from varloop.store import Store, open_store
-from varloop.support.signing import sign
+from varloop.support.signing import own_key, sign
 from varloop.wire.codec import encode_body, from_http, from_json, from_kafka, to_http, to_json, to_kafka
 
 KEY, OTHER = "one-key-of-the-laboratory-32-bytes", "another-key-that-a-stranger-made-up"
@@ -29,6 +29,7 @@ def store(tmp_path: Path) -> Store:
 def use(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     """From now on this process has this key; an empty one is none."""
     monkeypatch.setenv("VARLOOP_KEY", key)
+    own_key.cache_clear()
 
 
 @pytest.mark.parametrize("writer", ["", OTHER])
@@ -163,14 +164,15 @@ def test_a_key_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, store: S
         store.put("a", b"")
 
 
-def test_a_signature_is_good_for_one_purpose() -> None:
+def test_a_signature_is_good_for_one_purpose(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor can parts be cut differently."""
-    key = {"VARLOOP_KEY": KEY}
+    use(monkeypatch, KEY)
     made = {
-        sign("event", b"ab", b"c", environment=key),
-        sign("event", b"a", b"bc", environment=key),
-        sign("event", b"abc", environment=key),
-        sign("object", b"abc", environment=key),
+        sign("event", b"ab", b"c"),
+        sign("event", b"a", b"bc"),
+        sign("event", b"abc"),
+        sign("object", b"abc"),
     }
     assert len(made) == 4
-    assert sign("event", b"abc", environment={}) == b""
+    use(monkeypatch, "")
+    assert sign("event", b"abc") == b""

@@ -15,27 +15,28 @@ V = TypeVar("V")
 class LruCache(OrderedDict[K, V]):
     """A dict that forgets what was neither stored nor recalled for the longest time. For any number of threads.
 
+    Each step below is one operation of a dict that no other thread can come between; an entry that was forgotten
+    between two of them is no error. Only :meth:`keep` has to look and store as one.
+
     :param capacity: entries it holds.
     """
 
     def __init__(self, capacity: int) -> None:
         super().__init__()
         self._capacity = capacity
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
 
     def __setitem__(self, key: K, value: V) -> None:
-        with self._lock:
-            super().__setitem__(key, value)
-            self.move_to_end(key)
-            if len(self) > self._capacity:
-                self.popitem(last=False)
+        super().__setitem__(key, value)
+        self._used(key)
+        if len(self) > self._capacity:
+            self.popitem(last=False)
 
     def recall(self, key: K) -> V | None:
         """The value of a key, which is used now, or None."""
-        with self._lock:
-            if key in self:
-                self.move_to_end(key)
-            return self.get(key)
+        if (found := self.get(key)) is not None:
+            self._used(key)
+        return found
 
     def keep(self, key: K, value: V) -> V:
         """The value of a key, which is used now; this one if there was none."""
@@ -43,3 +44,10 @@ class LruCache(OrderedDict[K, V]):
             if (found := self.recall(key)) is None:
                 found = self[key] = value
             return found
+
+    def _used(self, key: K) -> None:
+        """This is the entry to be forgotten last."""
+        try:  # noqa: SIM105  costs nothing where suppress() would be most of the call
+            self.move_to_end(key)
+        except KeyError:
+            pass

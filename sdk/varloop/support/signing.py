@@ -8,26 +8,35 @@ from __future__ import annotations
 
 import hmac
 import os
-from collections.abc import Mapping
+from functools import cache
 
-__all__ = ["sign"]
+__all__ = ["own_key", "sign"]
 
 NAME = "VARLOOP_KEY"
 SHORTEST = 32
 
 
-def sign(purpose: str, *parts: bytes, environment: Mapping[str, str] = os.environ) -> bytes:
+def sign(purpose: str, *parts: bytes) -> bytes:
     """HMAC-SHA-256 of the parts, 32 bytes; empty if there is no key.
 
     :param purpose: what is signed: no signature is good for anything else.
     :raises ValueError: if the key is too short to be one.
     """
-    key = environment.get(NAME, "")
-    if not key:
+    if not (key := own_key()):
         return b""
-    if len(key) < SHORTEST:
+    message = b"".join(len(part).to_bytes(8, "big") + part for part in (purpose.encode(), *parts))
+    return hmac.digest(key, message, "sha256")
+
+
+@cache
+def own_key() -> bytes:
+    """The key of this process, empty if it has none. Looked up once: every event and every object asks for it.
+
+    :raises ValueError: if it is too short to be one.
+    """
+    key = os.environ.get(NAME, "")
+    if key and len(key) < SHORTEST:
         raise ValueError(
             f"{NAME} has {len(key)} characters, a key has at least {SHORTEST}: openssl rand -hex 32"
         )
-    message = b"".join(len(part).to_bytes(8, "big") + part for part in (purpose.encode(), *parts))
-    return hmac.digest(key.encode(), message, "sha256")
+    return key.encode()

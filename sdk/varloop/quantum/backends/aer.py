@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Aer", "runnable"]
 
-Draws = tuple[np.random.Generator, np.random.Generator]
-"""random numbers of the samples, and of the calibration"""
+Draws = list[np.random.Generator]
+"""of the rows' shots, and of the calibration's if there is one"""
 TABULATED = 16
 """qubits up to which a row's whole distribution is computed: 512 KiB"""
 LIKELIEST = 16
@@ -95,7 +95,7 @@ class Aer:
         if (template.mode == "counts") != (shots is not None):
             raise CircuitError(f"a template for {template.mode} cannot run with {shots} shots")
         program = template.prepared(f"calibrate={calibrate}", lambda: self._program(template, calibrate))
-        draws = np.random.default_rng((seed, 0)), np.random.default_rng((seed, 1))
+        draws = [np.random.default_rng((seed, stream)) for stream in range(1 + calibrate)] if shots else []
 
         def measured(rows: int, done: list[dict[str, Any]]) -> Measurement:
             if template.mode == "expectation":
