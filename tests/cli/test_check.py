@@ -11,7 +11,7 @@ sound  h2: nothing was found that would stop it
   circuit       depth 5, 3 two-qubit gates
   parameters    8, in 8 angles
   iteration     1 job: 17 rows × 1 basis = 17 circuits, gradient by parameter-shift
-  whole run     at most 60 jobs
+  whole run     at most 61 jobs
   value         -1.116999 at the first point
 """
 

@@ -223,7 +223,7 @@ def test_the_report_of_an_exact_run() -> None:
     assert (seen.backend, seen.mode, seen.qubits, seen.device_qubits) == ("aer", "expectation", 2, 2)
     assert (seen.parameters, seen.angles, seen.bases, seen.two_qubit_gates) == (8, 8, 1, 1)
     assert (seen.points, seen.gradient, seen.rows, seen.circuits) == (1, "parameter-shift", 17, 17)
-    assert (seen.jobs, seen.shots, seen.total_shots, seen.qpu_seconds, seen.cost) == (20, 0, 0, None, None)
+    assert (seen.jobs, seen.shots, seen.total_shots, seen.qpu_seconds, seen.cost) == (21, 0, 0, None, None)
     assert seen.depth == 5
     assert seen.value == pytest.approx(exact)
     assert seen.error == 0.0

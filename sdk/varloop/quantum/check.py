@@ -67,7 +67,7 @@ class Report:
     circuits: int
     """executions: rows × bases"""
     jobs: int
-    """of the whole run, one per iteration and one for the final measurement when sampled"""
+    """of the whole run at most: one per iteration, and one for the final measurement"""
     shots: int
     """0 when exact"""
     total_shots: int
@@ -258,7 +258,7 @@ def report(
     if spec.budget.shots is not None:
         room = spec.budget.shots // shots - extra - 2 * CANDIDATES * bases
         iterations = max(1, min(iterations, room // circuits))
-    jobs = iterations + bool(shots)
+    jobs = iterations + 1
     total = shots * (circuits * iterations + extra)
     if shots:
         points = max(first, n_points) + n_points * (iterations - 1)
