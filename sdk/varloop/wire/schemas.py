@@ -52,6 +52,8 @@ def _schema(name: str, kind: type[msgspec.Struct]) -> dict[str, Any]:
         parts["RunSubmitted"]["properties"]["spec"] = {"$ref": REF.format(name="RunSpec")}
     notes = {**_notes(events), **_notes(spec)}
     for title, part in parts.items():
+        if text := part.get("description"):  # Python 3.13 takes the indentation away itself
+            part["description"] = inspect.cleandoc(text)
         for field, schema in part.get("properties", {}).items():
             if note := _note(title, field, notes):
                 schema["description"] = note
