@@ -118,9 +118,9 @@ class Angles:
 
     def shifted(self, row: NDArray[np.float64]) -> NDArray[np.float64]:
         """The rows that the gradient at a row (n_angles,) of angles needs, shape (n_shifts, n_angles)."""
-        rows = np.repeat(row[None], self.n_shifts, axis=0)
-        for k, (angle, shift, _) in enumerate(self._shifts):
-            rows[k, angle] += shift
+        angles, shifts = self._moves
+        rows = np.repeat(row[None], len(angles), axis=0)
+        rows[np.arange(len(angles)), angles] += shifts
         return rows
 
     def weights(self, point: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -134,6 +134,12 @@ class Angles:
         slopes = self.matrix.copy()
         slopes[np.ix_(self.curves.angles, self.curves.columns)] = self.curves.slopes(point)
         return self._weighted(slopes)
+
+    @cached_property
+    def _moves(self) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        """Which angle each row of the gradient shifts, and by how much; both of shape (n_shifts,)."""
+        moves = [(angle, shift) for angle, shift, _ in self._shifts]
+        return np.array([angle for angle, _ in moves], dtype=np.intp), np.array([shift for _, shift in moves])
 
     @cached_property
     def _straight(self) -> NDArray[np.float64]:
