@@ -1,9 +1,10 @@
 # Every target sets up what it needs: .venv from requirements.lock on the first call, nothing afterwards.
-# Needs Python 3.11 with its venv module, and make. PYTHON=... picks another interpreter.
+# Needs Python 3.11 with its venv module, and make. PYTHON=... picks another interpreter, VENV=... another place.
 PYTHON ?= $(or $(shell command -v python3.11),python3)
-BIN := .venv/bin
-LOCKED := .venv/.locked
-INSTALLED := .venv/.installed
+VENV := .venv
+BIN := $(VENV)/bin
+LOCKED := $(VENV)/.locked
+INSTALLED := $(VENV)/.installed
 STEPS := $(wildcard functions/*/function)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
@@ -22,9 +23,9 @@ help: ## this list
 install: $(INSTALLED) ## .venv with varloop and everything its tests need
 
 $(LOCKED): requirements.lock
-	@echo "Installing the locked dependencies into .venv (once; some minutes on a slow line)"
+	@echo "Installing the locked dependencies into $(VENV) (once; some minutes on a slow line)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "varloop needs Python 3.11 or later: make PYTHON=...")'
-	@$(PYTHON) -m venv --clear .venv
+	@$(PYTHON) -m venv --clear $(VENV)
 	@$(PIP) --no-deps --require-hashes --requirement requirements.lock
 	@touch $@
 
@@ -83,5 +84,5 @@ lock: $(INSTALLED) ## choose the versions of requirements.lock anew, and those o
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/base-image --lock
 
 clean: ## remove everything that was built or installed
-	rm -rf .venv .venv-bench build dist *.egg-info .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-* build dist *.egg-info .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -161,7 +161,9 @@ def _at(manifest: Any, path: str) -> Any:
     """What a JSON pointer (RFC 6901) leads to, or None."""
     for key in path.split("/")[1:]:
         try:
-            manifest = manifest[int(key) if isinstance(manifest, list) else key.replace("~1", "/")]
+            manifest = manifest[
+                int(key) if isinstance(manifest, list) else key.replace("~1", "/").replace("~0", "~")
+            ]
         except (KeyError, IndexError, ValueError):
             return None
     return manifest
